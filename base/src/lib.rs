@@ -1,0 +1,26 @@
+//! What every Chiplog crate shares: ids that do not convert into each other, time as a value,
+//! page-aligned memory, the RecordBatch view, and the vocabulary between state machines and the
+//! shell that runs them ([`Machine`], [`Op`], [`Done`]).
+//!
+//! Nothing here performs I/O, reads a clock or spawns a thread.
+
+pub mod arena;
+pub mod batch;
+pub mod bounded;
+pub mod crc;
+pub mod disk;
+pub mod id;
+pub mod machine;
+pub mod page;
+pub mod time;
+
+pub use arena::{Arena, Draft, Pin, Span};
+pub use batch::{Batch, BatchError};
+pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
+pub use id::{
+    CoreId, Epoch, Incarnation, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Seq,
+    ShardId, TopicNumber,
+};
+pub use machine::{ConnId, Input, Listener, Machine, Output, Piece, Send};
+pub use page::{PAGE_BYTES, Page, PageMemory};
+pub use time::{BrokerTime, Instant, Now};
