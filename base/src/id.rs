@@ -64,6 +64,16 @@ id!(
     ProducerEpoch(u16)
 );
 
+impl CoreId {
+    /// The control core, whose number never collides with a data core's.
+    pub const CONTROL: Self = Self(u16::MAX);
+}
+
+impl ShardId {
+    /// The control shard, which holds the cluster log.
+    pub const CONTROL: Self = Self(u16::MAX);
+}
+
 impl Offset {
     pub const ZERO: Self = Self(0);
 

@@ -42,6 +42,9 @@ pub enum Input<'a, M> {
     Closed { conn: ConnId },
     /// A message from another core.
     Mail { from: CoreId, mail: M },
+    /// The process was asked to end: finish what was begun, leave the log sealed, then say so by
+    /// [`Machine::stopped`]. No connection opens any more.
+    Stop,
 }
 
 /// A part of a gathered send: memory that must stay as it is until the send ends.
@@ -100,6 +103,12 @@ pub trait Machine {
 
     /// When [`Machine::turn`] wants to be called even if nothing happens.
     fn next_timeout(&self) -> Option<Instant>;
+
+    /// Whether everything that [`Input::Stop`] asks for is done, so that the shell may close the
+    /// connections and end. The shell asks only after a stop, and gives up after about a second.
+    fn stopped(&self) -> bool {
+        true
+    }
 
     /// The memory that a [`Op::Write`] or [`Piece::Tail`] of this shard points into.
     fn arena(&self, shard: ShardId) -> &Arena;
