@@ -1,0 +1,82 @@
+//! The command line: what can be said, and who does it.
+
+pub mod serve_args;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::{output, serve};
+use serve_args::ServeArgs;
+
+/// A durable log that Kafka clients speak to.
+#[derive(Debug, Parser)]
+#[command(name = "chiplog", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server.
+    #[command(after_help = serve_args::EXAMPLES, hide = true)]
+    Serve(ServeArgs),
+    /// Print a script that completes chiplog's commands in a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell to complete in.
+        shell: clap_complete::Shell,
+    },
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  chiplog serve                     a server on loopback, its data in ./chiplog-data
+  chiplog help serve                every setting of a server
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  chiplog completions bash > /etc/bash_completion.d/chiplog
+  chiplog completions zsh  > ~/.zfunc/_chiplog
+  chiplog completions fish > ~/.config/fish/completions/chiplog.fish";
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "chiplog", &mut script);
+    std::io::stdout().write_all(&script).map_err(Failure::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,195 @@
+//! What an operator may set, from a TOML file, the environment and flags.
+//!
+//! ```text
+//!  chiplog.toml ┐
+//!  CHIPLOG_*    ├─▶ RawConfig ── resolve, once ──▶ Config ─▶ the rest of the program
+//!  --flags      ┘   text + origin                  typed; holds no invalid value
+//! ```
+
+pub mod docs;
+pub mod raw;
+pub mod table;
+pub mod value;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use raw::{Origin, RawConfig};
+pub use value::{AdvertisedHost, ByteSize, ListenAddress, PollMode};
+
+/// The settings of one server.
+#[derive(Debug)]
+pub struct Config {
+    pub data: PathBuf,
+    pub node_view: View,
+    /// Shard 0; shard N is N ports further on.
+    pub core_view: View,
+    pub admin: Admin,
+    /// Data cores; the number of shards limits them.
+    pub cores: NonZeroU16,
+    pub poll: PollMode,
+    pub format: FormatSettings,
+}
+
+/// Where clients come in, and where they are told to come.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub listen: SocketAddr,
+    pub advertise: AdvertisedHost,
+}
+
+/// The HTTP port for operators.
+#[derive(Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// What a request must bear. Always there unless `listen` is a loopback address.
+    pub token: Option<String>,
+}
+
+/// What is fixed when a data folder is formatted. Where given for a formatted folder it must agree.
+#[derive(Debug, Clone, Copy)]
+pub struct FormatSettings {
+    pub shards: Option<NonZeroU16>,
+    pub journal_bytes: Fixed<ByteSize>,
+    pub bin_bytes: Fixed<ByteSize>,
+}
+
+/// A value that a formatted folder may overrule unless the operator gave it.
+#[derive(Debug, Clone, Copy)]
+pub struct Fixed<T> {
+    pub value: T,
+    pub given: bool,
+}
+
+/// Why settings are refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{} line {line} is not valid TOML: {message}", path.display())]
+    Syntax { path: PathBuf, line: usize, message: String },
+    #[error("{origin} is not a setting{}", hint(nearest.as_deref()))]
+    UnknownKey { origin: Origin, nearest: Option<String> },
+    #[error("{origin} must be a string, a whole number or a boolean")]
+    NotAScalar { origin: Origin },
+    #[error("{origin} expects {expected}, not `{text}`")]
+    Invalid { origin: Origin, text: String, expected: &'static str },
+    #[error("{origin} must be {limits}, not {value}")]
+    OutOfRange { origin: Origin, limits: &'static str, value: ByteSize },
+    #[error(
+        "{origin} listens on every address of this machine ({address}), so clients must be told \
+         which one to use: add --{flag} HOST"
+    )]
+    WildcardNotAdvertised { origin: Origin, address: SocketAddr, flag: &'static str },
+    #[error(
+        "{origin} would open the admin port to other machines ({address}) without a token: write \
+         one to a file and name it with --admin-token-file, or use a loopback address"
+    )]
+    AdminOpenToAll { origin: Origin, address: SocketAddr },
+    #[error("cannot read the admin token from {}: {source}", path.display())]
+    TokenUnreadable { path: PathBuf, source: std::io::Error },
+    #[error("the admin token in {} must be one line of at least 16 visible characters", path.display())]
+    TokenWeak { path: PathBuf },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean {name}?"),
+        None => "; docs/config.md and `chiplog serve --help` list them all".to_owned(),
+    }
+}
+
+impl Config {
+    /// Believes the given settings, or says which one cannot be.
+    pub fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
+        let advertise: Option<AdvertisedHost> = raw.optional("advertise")?;
+        let core_advertise = raw.optional("core_advertise")?.or_else(|| advertise.clone());
+        Ok(Self {
+            data: raw.required("data")?,
+            node_view: view(raw, "listen", advertise, "advertise")?,
+            core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
+            admin: admin(raw)?,
+            cores: raw.optional("cores")?.unwrap_or_else(default_cores),
+            poll: raw.required("poll")?,
+            format: FormatSettings::resolve(raw)?,
+        })
+    }
+}
+
+impl FormatSettings {
+    fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
+        let sized = |key, limits, fits: fn(u64) -> bool| {
+            let given: Option<ByteSize> = raw.optional(key)?;
+            let value: ByteSize = raw.required(key)?;
+            if !fits(value.0) {
+                return Err(ConfigError::OutOfRange { origin: raw.origin(key), limits, value });
+            }
+            Ok(Fixed { value, given: given.is_some() })
+        };
+        Ok(Self {
+            shards: raw.optional("shards")?,
+            journal_bytes: sized(
+                "journal.bytes",
+                "a multiple of 1MiB from 16MiB to 64GiB",
+                |bytes| (16 << 20..=64 << 30).contains(&bytes) && bytes.is_multiple_of(1 << 20),
+            )?,
+            bin_bytes: sized("bins.bytes", "a multiple of 1MiB from 4MiB to 4GiB", |bytes| {
+                (4 << 20..=4 << 30).contains(&bytes) && bytes.is_multiple_of(1 << 20)
+            })?,
+        })
+    }
+}
+
+fn view(
+    raw: &RawConfig,
+    key: &'static str,
+    advertise: Option<AdvertisedHost>,
+    flag: &'static str,
+) -> Result<View, ConfigError> {
+    let listen: ListenAddress = raw.required(key)?;
+    let address = listen.socket;
+    let advertise = match advertise {
+        Some(host) => host,
+        None if address.ip().is_unspecified() => {
+            let origin = raw.origin(key);
+            return Err(ConfigError::WildcardNotAdvertised { origin, address, flag });
+        }
+        None => AdvertisedHost(listen.host),
+    };
+    Ok(View { listen: address, advertise })
+}
+
+fn admin(raw: &RawConfig) -> Result<Admin, ConfigError> {
+    let listen: ListenAddress = raw.required("admin")?;
+    let token = raw.optional("admin_token_file")?.map(read_token).transpose()?;
+    let address = listen.socket;
+    if token.is_none() && !address.ip().is_loopback() {
+        return Err(ConfigError::AdminOpenToAll { origin: raw.origin("admin"), address });
+    }
+    Ok(Admin { listen: address, token })
+}
+
+fn read_token(path: PathBuf) -> Result<String, ConfigError> {
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(ConfigError::TokenUnreadable { path, source }),
+    };
+    let token = text.trim_end_matches(['\r', '\n']);
+    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ConfigError::TokenWeak { path });
+    }
+    Ok(token.to_owned())
+}
+
+/// One CPU is left to the control core and the kernel.
+fn default_cores() -> NonZeroU16 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let cores = u16::try_from(cpus.saturating_sub(1)).unwrap_or(512).clamp(1, 512);
+    NonZeroU16::new(cores).expect("clamped to at least 1")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Every setting of `chiplog serve`, in the order that help and documentation show them.
+//!
+//! This one table makes the flags, the names of environment variables, the keys of the TOML file,
+//! the nearest-name hints and `docs/config.md`; what a value may be is said by its type in
+//! [`crate::config::value`].
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// As in the file: `section.name`.
+    pub key: &'static str,
+    /// What stands for the value in help.
+    pub value: &'static str,
+    /// The value if none is given; empty if there is none or it depends on the machine.
+    pub default: &'static str,
+    /// One or two sentences for help and documentation, without a final full stop.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The flag's name without its dashes: `journal.bytes` is `journal-bytes`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    /// The environment variable: `journal.bytes` is `CHIPLOG_JOURNAL_BYTES`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("CHIPLOG_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+/// The table. A new line here is read in [`crate::config::Config::resolve`], or a test fails.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data",
+        value: "DIR",
+        default: "./chiplog-data",
+        help: "The data folder; formatted at the first start",
+    },
+    Setting {
+        key: "listen",
+        value: "HOST:PORT",
+        default: "127.0.0.1:9092",
+        help: "The node view: one broker per machine, what ordinary clients bootstrap from",
+    },
+    Setting {
+        key: "core_listen",
+        value: "HOST:PORT",
+        default: "127.0.0.1:9100",
+        help: "The core view: one broker per shard, shard N at PORT + N; the low-latency path",
+    },
+    Setting {
+        key: "advertise",
+        value: "HOST",
+        default: "",
+        help: "The host that clients of the node view are told; by default the one of `listen`",
+    },
+    Setting {
+        key: "core_advertise",
+        value: "HOST",
+        default: "",
+        help: "The host that clients of the core view are told; by default `advertise` if that is \
+               given, else the one of `core_listen`",
+    },
+    Setting {
+        key: "admin",
+        value: "HOST:PORT",
+        default: "127.0.0.1:9644",
+        help: "HTTP for operators: /healthz, /readyz, /metrics",
+    },
+    Setting {
+        key: "admin_token_file",
+        value: "FILE",
+        default: "",
+        help: "A file with the token that admin requests must bear; required unless `admin` is \
+               a loopback address",
+    },
+    Setting {
+        key: "cores",
+        value: "N",
+        default: "",
+        help: "Data cores: pinned threads, each with one ring; by default one less than the \
+               machine's CPUs, at least 1, at most one per shard",
+    },
+    Setting {
+        key: "shards",
+        value: "N",
+        default: "",
+        help: "Shards, each with a journal of its own; fixed when the data folder is formatted, \
+               by default one per data core",
+    },
+    Setting {
+        key: "poll",
+        value: "MODE",
+        default: "adaptive",
+        help: "How a data core waits: `spin` (lowest latency, a whole CPU), `adaptive` (spins \
+               while there is work) or `park` (sleeps at once)",
+    },
+    Setting {
+        key: "journal.bytes",
+        value: "SIZE",
+        default: "512MiB",
+        help: "The journal of each shard, in 16 segments; fixed when the data folder is formatted",
+    },
+    Setting {
+        key: "bins.bytes",
+        value: "SIZE",
+        default: "256MiB",
+        help: "One bin: a large file that data moves to from the journal; fixed when the data \
+               folder is formatted",
+    },
+];
+
+/// The setting named `key`.
+#[must_use]
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The name in `names` that someone who typed `typed` most likely meant: at most a third of its
+/// letters differ, or it is one part of a dotted name.
+pub fn nearest<N: AsRef<str>>(typed: &str, names: impl Iterator<Item = N>) -> Option<N> {
+    let limit = (typed.len() / 3).max(1);
+    names
+        .map(|name| (distance(typed, name.as_ref()), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn distance(typed: &str, name: &str) -> usize {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let whole = strsim::damerau_levenshtein(typed, name);
+    if last == name { whole } else { whole.min(1 + strsim::damerau_levenshtein(typed, last)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_across_sections_and_typos() {
+        let keys = || SETTINGS.iter().map(|setting| setting.key);
+        assert_eq!(nearest("lisen", keys()), Some("listen"));
+        assert_eq!(nearest("journal.byte", keys()), Some("journal.bytes"));
+        assert_eq!(nearest("core-listen", keys()), Some("core_listen"));
+        assert_eq!(nearest("colour_of_the_sea", keys()), None);
+    }
+
+    #[test]
+    fn names_follow_from_the_key() {
+        let setting = find("journal.bytes").expect("a key of the table");
+        assert_eq!(setting.flag(), "journal-bytes");
+        assert_eq!(setting.variable(), "CHIPLOG_JOURNAL_BYTES");
+    }
+}

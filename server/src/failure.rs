@@ -1,0 +1,37 @@
+//! Every way a command fails, as one sentence for a person and an exit code for a script.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::data_folder::FolderError;
+use crate::listen::ListenError;
+
+/// See the module's description.
+#[derive(Debug, Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("this build has no data cores yet: it checks settings, folder and ports only")]
+    NoCores,
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+}
+
+impl Failure {
+    /// 2 for wrong usage or settings, as the command line parser has it; 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            _ => 1,
+        }
+    }
+}

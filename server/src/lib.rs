@@ -1,0 +1,11 @@
+//! The `chiplog` program: command line, configuration, data folder, and the wiring of shards to
+//! rings.
+
+pub mod cli;
+pub mod config;
+pub mod data_folder;
+pub mod failure;
+pub mod listen;
+pub mod output;
+pub mod serve;
+pub mod signals;

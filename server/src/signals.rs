@@ -1,0 +1,34 @@
+//! SIGTERM and Ctrl-C: the first asks for a clean stop, the second ends the process at once.
+
+use std::io;
+use std::sync::mpsc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What an impatient shell expects of a process ended by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// Calls `stop` once, on a thread of its own, at the first signal.
+pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let watch = move || {
+        let mut pending = signals.forever();
+        pending.next();
+        stop();
+        pending.next();
+        std::process::exit(INTERRUPTED);
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
+    Ok(())
+}
+
+/// A receiver that hears of the first signal.
+pub fn stop_requested() -> io::Result<mpsc::Receiver<()>> {
+    let (sender, receiver) = mpsc::channel();
+    on_stop(move || {
+        // Nobody listens any more if the server is already stopping for another reason.
+        let _ = sender.send(());
+    })?;
+    Ok(receiver)
+}

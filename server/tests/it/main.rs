@@ -1,0 +1,5 @@
+//! The `chiplog` binary as its users meet it.
+
+mod chiplog;
+mod command_line;
+mod refusals;

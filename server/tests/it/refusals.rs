@@ -1,0 +1,74 @@
+//! What keeps a server from starting: one sentence that says what to do, and an exit code.
+
+use std::net::TcpListener;
+
+use crate::chiplog::{folder, refusal, serve};
+
+#[test]
+fn an_unknown_key_of_the_file_is_refused_with_the_nearest() {
+    let home = folder();
+    let file = home.path().join("chiplog.toml");
+    std::fs::write(&file, "lissen = '127.0.0.1:1'\n").expect("writable");
+    let file = file.to_str().expect("UTF-8");
+    let (code, sentence) = refusal(serve(home.path(), &["--config", file]));
+    assert_eq!(code, 2);
+    assert!(sentence.contains("`lissen`") && sentence.contains("did you mean `listen`?"));
+}
+
+#[test]
+fn a_mistyped_variable_is_refused_with_the_nearest() {
+    let home = folder();
+    let mut command = serve(home.path(), &[]);
+    command.env("CHIPLOG_COERS", "2");
+    let (code, sentence) = refusal(command);
+    assert_eq!(code, 2);
+    assert!(sentence.contains("did you mean CHIPLOG_CORES?"), "{sentence}");
+}
+
+#[test]
+fn a_wildcard_needs_an_advertised_host() {
+    let home = folder();
+    let (code, sentence) = refusal(serve(home.path(), &["--listen", "0.0.0.0:0"]));
+    assert_eq!(code, 2);
+    assert!(sentence.contains("--advertise HOST"), "{sentence}");
+}
+
+#[test]
+fn an_open_admin_port_needs_a_token() {
+    let home = folder();
+    let (code, sentence) = refusal(serve(home.path(), &["--admin", "0.0.0.0:0"]));
+    assert_eq!(code, 2);
+    assert!(sentence.contains("--admin-token-file"), "{sentence}");
+}
+
+#[test]
+fn a_port_in_use_names_port_and_flag() {
+    let home = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    for flag in ["--listen", "--core-listen", "--admin"] {
+        let data = home.path().join(flag);
+        let (code, sentence) = refusal(serve(&data, &["--cores", "1", flag, &address]));
+        assert_eq!(code, 1);
+        assert!(sentence.contains(flag), "{sentence}");
+        assert!(sentence.contains(&taken.local_addr().expect("bound").port().to_string()));
+    }
+}
+
+#[test]
+fn a_foreign_folder_is_refused_and_left_alone() {
+    let home = folder();
+    std::fs::write(home.path().join("photo.jpg"), "a cat").expect("writable");
+    let (code, sentence) = refusal(serve(home.path(), &[]));
+    assert_eq!(code, 1);
+    assert!(sentence.contains("--data"), "{sentence}");
+    assert_eq!(std::fs::read_dir(home.path()).expect("readable").count(), 1);
+}
+
+#[test]
+fn a_folder_in_memory_is_refused() {
+    let home = tempfile::tempdir_in("/dev/shm").expect("/dev/shm is a tmpfs on every Linux");
+    let (code, sentence) = refusal(serve(&home.path().join("data"), &[]));
+    assert_eq!(code, 1);
+    assert!(sentence.contains("tmpfs"), "{sentence}");
+}
