@@ -1,0 +1,37 @@
+//! What the cluster agrees on, as state machines without I/O.
+//!
+//! ```text
+//!   Proposal ──plan──▶ Command ──Entry──▶ journal ──durable──▶ committed ──apply──▶ ClusterState
+//!   (a wish)          (a fact, if        (bytes)                                   (a snapshot for
+//!       └─▶ Rejected   it commits)                                                  every core)
+//! ```
+//!
+//! [`ClusterLog`] has one voter today. What it writes (term, index, command) and the order of its
+//! steps are those of the replicated log to come.
+
+pub mod cluster_log;
+pub mod cluster_state;
+pub mod command;
+pub mod entry;
+mod fields;
+pub mod node;
+pub mod proposal;
+pub mod rejected;
+mod rules;
+pub mod topic;
+pub mod topic_config;
+pub mod topic_name;
+pub mod uuid;
+
+pub use cluster_log::{ClusterLog, ReplayError};
+pub use cluster_state::ClusterState;
+pub use command::Command;
+pub use entry::{Entry, LogIndex, Term};
+pub use fields::DecodeError;
+pub use node::{Node, ProducerIdBlock, Shard};
+pub use proposal::{ConfigChange, NewPartitions, Place, Proposal};
+pub use rejected::Rejected;
+pub use topic::{Partition, Placement, Topic, Topics};
+pub use topic_config::{ConfigError, TopicSettings};
+pub use topic_name::NameError;
+pub use uuid::Uuid;

@@ -1,0 +1,406 @@
+//! What someone wishes the cluster to agree on, and the command that would make it so.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use base::{Incarnation, NodeId, ShardId, TopicNumber};
+
+use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
+use crate::topic_config::{self, ConfigError};
+use crate::{ClusterState, Command, Placement, Rejected, Topic, Uuid};
+
+/// The most partitions of one topic, so that its birth fits one journal frame.
+pub const PARTITIONS_MAX: u32 = 10_000;
+
+/// See the module's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proposal {
+    CreateTopic {
+        name: String,
+        /// Drawn by the proposer.
+        uuid: Uuid,
+        partitions: NewPartitions,
+        replication_factor: u16,
+        configs: Vec<(String, String)>,
+    },
+    DeleteTopic {
+        topic: TopicNumber,
+    },
+    /// Grows the topic to `total` partitions; `places` for the new ones, or empty to choose them.
+    AddPartitions {
+        topic: TopicNumber,
+        total: u32,
+        places: Vec<Place>,
+    },
+    ConfigureTopic {
+        topic: TopicNumber,
+        changes: Vec<ConfigChange>,
+    },
+    RegisterNode(NodeRegistered),
+    BootShard {
+        node: NodeId,
+        shard: ShardId,
+        journal: u64,
+        boot: Incarnation,
+    },
+    GrantProducerIds {
+        node: NodeId,
+        shard: ShardId,
+    },
+    RaiseFeatureLevel {
+        level: u16,
+    },
+}
+
+/// The partitions of a new topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewPartitions {
+    /// So many, wherever there is least.
+    Count(u32),
+    /// One at each of these.
+    At(Vec<Place>),
+}
+
+/// Where a partition is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the least loaded shard of this node.
+    Node(NodeId),
+    Shard(Placement),
+}
+
+/// A change of one config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    Set {
+        name: String,
+        value: String,
+    },
+    /// Back to the default.
+    Delete {
+        name: String,
+    },
+    /// Adds items to a list.
+    Append {
+        name: String,
+        value: String,
+    },
+    /// Takes items from a list.
+    Subtract {
+        name: String,
+        value: String,
+    },
+}
+
+impl ConfigChange {
+    fn name(&self) -> &str {
+        match self {
+            Self::Set { name, .. }
+            | Self::Delete { name }
+            | Self::Append { name, .. }
+            | Self::Subtract { name, .. } => name,
+        }
+    }
+}
+
+impl ClusterState {
+    /// The command that fulfils `proposal` in this state. Changes nothing: what `validate_only`
+    /// asks for.
+    pub fn plan(&self, proposal: &Proposal) -> Result<Command, Rejected> {
+        let command = self.draw_up(proposal)?;
+        self.check(&command)?;
+        Ok(command)
+    }
+
+    fn draw_up(&self, proposal: &Proposal) -> Result<Command, Rejected> {
+        Ok(match proposal {
+            Proposal::CreateTopic { name, uuid, partitions, replication_factor, configs } => {
+                check_replication_factor(*replication_factor)?;
+                Command::TopicCreated(TopicCreated {
+                    topic: self.next_topic(),
+                    uuid: *uuid,
+                    name: name.clone(),
+                    placements: self.place_all(partitions)?,
+                    configs: configs.clone(),
+                })
+            }
+            Proposal::DeleteTopic { topic } => Command::TopicDeleted { topic: *topic },
+            Proposal::AddPartitions { topic, total, places } => {
+                let placements = self.place_more(self.topic(*topic)?, *total, places)?;
+                Command::PartitionsAdded { topic: *topic, placements }
+            }
+            Proposal::ConfigureTopic { topic, changes } => {
+                let changes = settle(self.topic(*topic)?, changes)?;
+                Command::TopicConfigured { topic: *topic, changes }
+            }
+            Proposal::RegisterNode(registered) => Command::NodeRegistered(registered.clone()),
+            Proposal::BootShard { node, shard, journal, boot } => {
+                let (node, shard, journal, boot) = (*node, *shard, *journal, *boot);
+                Command::ShardBooted { node, shard, journal, boot }
+            }
+            Proposal::GrantProducerIds { node, shard } => {
+                let (node, shard, first) = (*node, *shard, self.next_producer_id());
+                let known = self.shard(Placement { node, shard })?.boot;
+                let boot = known.ok_or(Rejected::NoShard { node, shard })?.boot;
+                Command::ProducerIdsGranted { node, shard, boot, first }
+            }
+            Proposal::RaiseFeatureLevel { level } => Command::FeatureLevelRaised { level: *level },
+        })
+    }
+
+    fn place_all(&self, partitions: &NewPartitions) -> Result<Vec<Placement>, Rejected> {
+        match partitions {
+            NewPartitions::Count(count) => self.least_loaded(*count),
+            NewPartitions::At(places) => self.resolve(places),
+        }
+    }
+
+    fn place_more(
+        &self,
+        topic: &Topic,
+        total: u32,
+        places: &[Place],
+    ) -> Result<Vec<Placement>, Rejected> {
+        let have = topic.partitions.len() as u32;
+        let more = total.checked_sub(have).filter(|more| 0 < *more);
+        let more = more.ok_or(Rejected::NotMorePartitions { have, wanted: total })?;
+        if places.is_empty() {
+            return self.least_loaded(more);
+        }
+        if places.len() != more as usize {
+            return Err(Rejected::Places { partitions: more, places: places.len() as u32 });
+        }
+        self.resolve(places)
+    }
+
+    /// `count` placements, each on the shard with the fewest partitions by then; ties go to the
+    /// lower node and shard, so that equal shards take turns.
+    fn least_loaded(&self, count: u32) -> Result<Vec<Placement>, Rejected> {
+        if PARTITIONS_MAX < count {
+            return Err(Rejected::Partitions { wanted: count });
+        }
+        let mut loads: BinaryHeap<_> = self.loads().map(Reverse).collect();
+        let mut placements = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let mut least = loads.peek_mut().ok_or(Rejected::NoShards)?;
+            placements.push(least.0.1);
+            least.0.0 += 1;
+        }
+        Ok(placements)
+    }
+
+    fn resolve(&self, places: &[Place]) -> Result<Vec<Placement>, Rejected> {
+        let mut loads: BTreeMap<Placement, u32> =
+            self.loads().map(|(load, placement)| (placement, load)).collect();
+        let mut placements = Vec::with_capacity(places.len());
+        for place in places {
+            let placement = match *place {
+                Place::Shard(placement) => placement,
+                Place::Node(node) => loads
+                    .iter()
+                    .filter(|(placement, _)| placement.node == node)
+                    .min_by_key(|(_, load)| **load)
+                    .map(|(placement, _)| *placement)
+                    .ok_or(Rejected::NoNode(node))?,
+            };
+            *loads.entry(placement).or_default() += 1;
+            placements.push(placement);
+        }
+        Ok(placements)
+    }
+
+    fn loads(&self) -> impl Iterator<Item = (u32, Placement)> {
+        self.nodes().flat_map(|node| {
+            let loads = node.shards.iter().map(|shard| shard.partitions);
+            loads.zip(node.placements())
+        })
+    }
+}
+
+fn check_replication_factor(wanted: u16) -> Result<(), Rejected> {
+    if wanted == 1 { Ok(()) } else { Err(Rejected::ReplicationFactor { wanted }) }
+}
+
+/// Turns changes into settings: lists are resolved against what the topic has now.
+fn settle(topic: &Topic, changes: &[ConfigChange]) -> Result<Vec<ConfigSetting>, ConfigError> {
+    let setting = |change: &ConfigChange| {
+        let config = topic_config::find(change.name())?;
+        let now = topic.configs.get(config.name).map_or(config.default, String::as_str);
+        let items = || now.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let value = match change {
+            ConfigChange::Set { value, .. } => Some(value.clone()),
+            ConfigChange::Delete { .. } => None,
+            ConfigChange::Append { .. } | ConfigChange::Subtract { .. } if !config.is_list() => {
+                return Err(ConfigError::NotAList { config: config.name });
+            }
+            ConfigChange::Append { value, .. } => {
+                let new = value.split(',').map(str::trim);
+                let new = new.filter(|item| items().all(|held| held != *item));
+                Some(items().chain(new).collect::<Vec<_>>().join(","))
+            }
+            ConfigChange::Subtract { value, .. } => {
+                let gone: Vec<_> = value.split(',').map(str::trim).collect();
+                Some(items().filter(|item| !gone.contains(item)).collect::<Vec<_>>().join(","))
+            }
+        };
+        Ok((config.name.to_owned(), value))
+    };
+    changes.iter().map(setting).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LogIndex;
+
+    /// A formed cluster with one node of `shards` shards and, on shard 0, a topic of two partitions.
+    fn state(shards: u16) -> ClusterState {
+        let mut state = ClusterState::new(Uuid([7; 16]));
+        let formed = Command::ClusterFormed { cluster: Uuid([7; 16]), feature_level: 1 };
+        state.apply(LogIndex(1), &formed).unwrap();
+        let registered = NodeRegistered {
+            node: NodeId(0),
+            shards,
+            host: "localhost".into(),
+            port: 9092,
+            core_host: "localhost".into(),
+            core_port: 9100,
+            rack: None,
+        };
+        agree(&mut state, &Proposal::RegisterNode(registered));
+        agree(&mut state, &create("first", NewPartitions::At(vec![at(0), at(0)])));
+        state
+    }
+
+    fn agree(state: &mut ClusterState, proposal: &Proposal) {
+        let command = state.plan(proposal).unwrap();
+        state.apply(state.version().next(), &command).unwrap();
+    }
+
+    fn create(name: &str, partitions: NewPartitions) -> Proposal {
+        let mut uuid = [9; 16];
+        uuid[..name.len()].copy_from_slice(name.as_bytes());
+        Proposal::CreateTopic {
+            name: name.into(),
+            uuid: Uuid(uuid),
+            partitions,
+            replication_factor: 1,
+            configs: Vec::new(),
+        }
+    }
+
+    fn at(shard: u16) -> Place {
+        Place::Shard(Placement { node: NodeId(0), shard: ShardId(shard) })
+    }
+
+    fn shards_of(state: &ClusterState, name: &str) -> Vec<u16> {
+        let topic = state.topics().by_name(name).unwrap();
+        topic.partitions.iter().map(|partition| partition.leader.shard.0).collect()
+    }
+
+    #[test]
+    fn partitions_go_where_there_is_least_and_then_take_turns() {
+        let mut state = state(3);
+        agree(&mut state, &create("second", NewPartitions::Count(7)));
+        assert_eq!(shards_of(&state, "second"), [1, 2, 1, 2, 0, 1, 2]);
+        let deleted = state.topics().by_name("second").unwrap().number;
+        agree(&mut state, &Proposal::DeleteTopic { topic: deleted });
+        agree(&mut state, &create("third", NewPartitions::At(vec![Place::Node(NodeId(0)); 2])));
+        assert_eq!(shards_of(&state, "third"), [1, 2]);
+        assert_eq!(state.topics().by_name("third").unwrap().number, TopicNumber(3));
+    }
+
+    #[test]
+    fn partitions_only_grow() {
+        let mut state = state(1);
+        let grow = |total, places| Proposal::AddPartitions { topic: TopicNumber(1), total, places };
+        let refused = Rejected::NotMorePartitions { have: 2, wanted: 2 };
+        assert_eq!(state.plan(&grow(2, vec![])), Err(refused));
+        let refused = Rejected::Places { partitions: 2, places: 1 };
+        assert_eq!(state.plan(&grow(4, vec![at(0)])), Err(refused));
+        let wanted = PARTITIONS_MAX + 1;
+        assert_eq!(state.plan(&grow(wanted, vec![])), Err(Rejected::Partitions { wanted }));
+        agree(&mut state, &grow(3, vec![]));
+        assert_eq!(shards_of(&state, "first"), [0, 0, 0]);
+    }
+
+    #[test]
+    fn wishes_that_cannot_be_are_refused_by_reason() {
+        let state = state(1);
+        let cases = [
+            (create("first", NewPartitions::Count(1)), Rejected::TopicExists),
+            (create("x", NewPartitions::Count(0)), Rejected::Partitions { wanted: 0 }),
+            (
+                create("x", NewPartitions::Count(u32::MAX)),
+                Rejected::Partitions { wanted: u32::MAX },
+            ),
+            (
+                create("x", NewPartitions::At(vec![at(1)])),
+                Rejected::NoShard { node: NodeId(0), shard: ShardId(1) },
+            ),
+            (
+                create("x", NewPartitions::At(vec![Place::Node(NodeId(4))])),
+                Rejected::NoNode(NodeId(4)),
+            ),
+            (Proposal::DeleteTopic { topic: TopicNumber(5) }, Rejected::NoTopic(TopicNumber(5))),
+            (
+                Proposal::RaiseFeatureLevel { level: 1 },
+                Rejected::FeatureLevel { known: 1, wanted: 1, supported: 1 },
+            ),
+        ];
+        for (proposal, reason) in cases {
+            assert_eq!(state.plan(&proposal), Err(reason), "{proposal:?}");
+        }
+    }
+
+    #[test]
+    fn configs_are_checked_and_lists_are_resolved() {
+        let mut state = state(1);
+        let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let configure = |changes| Proposal::ConfigureTopic { topic: TopicNumber(1), changes };
+        let (name, value) = named("leader.replication.throttled.replicas", "0:1, 0:2");
+        agree(&mut state, &configure(vec![ConfigChange::Append { name, value }]));
+        let (name, value) = named("leader.replication.throttled.replicas", "0:1");
+        agree(&mut state, &configure(vec![ConfigChange::Subtract { name, value }]));
+        let (name, value) = named("retention.ms", "5000");
+        agree(&mut state, &configure(vec![ConfigChange::Set { name, value }]));
+        let topic = state.topics().by_name("first").unwrap();
+        assert_eq!(topic.configs["leader.replication.throttled.replicas"], "0:2");
+        assert_eq!(topic.settings.retention_ms, Some(5000));
+
+        let (name, value) = named("retention.ms", "1");
+        let refused = state.plan(&configure(vec![ConfigChange::Append { name, value }]));
+        let reason = ConfigError::NotAList { config: "retention.ms" };
+        assert_eq!(refused, Err(Rejected::Config(reason)));
+        let twice = ConfigChange::Delete { name: "retention.ms".into() };
+        let refused = state.plan(&configure(vec![twice.clone(), twice]));
+        let reason = ConfigError::Repeated { name: "retention.ms".into() };
+        assert_eq!(refused, Err(Rejected::Config(reason)));
+    }
+
+    #[test]
+    fn a_start_bumps_the_epochs_it_leads_and_voids_older_producer_ids() {
+        let mut state = state(2);
+        agree(&mut state, &create("second", NewPartitions::At(vec![at(1)])));
+        let boot = |boot| Proposal::BootShard {
+            node: NodeId(0),
+            shard: ShardId(0),
+            journal: 4,
+            boot: Incarnation(boot),
+        };
+        let grant = Proposal::GrantProducerIds { node: NodeId(0), shard: ShardId(0) };
+        assert!(matches!(state.plan(&grant), Err(Rejected::NoShard { .. })), "not booted yet");
+        agree(&mut state, &boot(1));
+        agree(&mut state, &grant);
+        agree(&mut state, &boot(3));
+        agree(&mut state, &grant);
+        let epochs = |name| {
+            let topic: &Topic = state.topics().by_name(name).unwrap();
+            topic.partitions.iter().map(|partition| partition.epoch.0).collect::<Vec<_>>()
+        };
+        assert_eq!((epochs("first"), epochs("second")), (vec![2, 2], vec![0]));
+        let block = state.node(NodeId(0)).unwrap().shards[0].producer_ids.unwrap();
+        assert_eq!((block.boot, block.first.0), (Incarnation(3), 1001));
+        assert!(matches!(state.plan(&boot(3)), Err(Rejected::StaleBoot { .. })));
+    }
+}

@@ -1,0 +1,130 @@
+//! The bytes of every command, as version 1 wrote them. They never change.
+
+use base::{Incarnation, NodeId, ProducerId, ShardId, TopicNumber};
+use proptest::prelude::*;
+use replication::command::{NodeRegistered, TopicCreated};
+use replication::{Command, DecodeError, Entry, LogIndex, Placement, Term, Uuid};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn at(shard: u16) -> Placement {
+    Placement { node: NodeId(1), shard: ShardId(shard) }
+}
+
+fn golden() -> Vec<(Command, &'static str)> {
+    let (node, shard, topic) = (NodeId(1), ShardId(2), TopicNumber(3));
+    let boot = Incarnation(5);
+    let registered = NodeRegistered {
+        node,
+        shards: 4,
+        host: "n".into(),
+        port: 9092,
+        core_host: "c".into(),
+        core_port: 9100,
+        rack: Some("r".into()),
+    };
+    let created = TopicCreated {
+        topic,
+        uuid: Uuid([0xee; 16]),
+        name: "t".into(),
+        placements: vec![at(0), at(2)],
+        configs: vec![("k".into(), "v".into())],
+    };
+    let changes = vec![("k".into(), Some("v".into())), ("d".into(), None)];
+    vec![
+        (
+            Command::ClusterFormed { cluster: Uuid([0xcc; 16]), feature_level: 1 },
+            "0101cccccccccccccccccccccccccccccccc0100",
+        ),
+        (Command::NodeRegistered(registered), "02010100040001006e84230100638c2301010072"),
+        (
+            Command::ShardBooted { node, shard, journal: 4, boot },
+            "030101000200040000000000000005000000",
+        ),
+        (
+            Command::TopicCreated(created),
+            concat!(
+                "040103000000",
+                "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+                "010074",
+                "020000000100000001000200",
+                "0100000001006b010076"
+            ),
+        ),
+        (Command::TopicDeleted { topic }, "050103000000"),
+        (
+            Command::PartitionsAdded { topic, placements: vec![at(2)] },
+            "0601030000000100000001000200",
+        ),
+        (
+            Command::TopicConfigured { topic, changes },
+            concat!("070103000000", "0200000001006b010100760100", "6400"),
+        ),
+        (
+            Command::ProducerIdsGranted { node, shard, boot, first: ProducerId(1001) },
+            "08010100020005000000e903000000000000",
+        ),
+        (Command::FeatureLevelRaised { level: 1 }, "09010100"),
+    ]
+}
+
+#[test]
+fn commands_have_these_bytes() {
+    for (command, expected) in golden() {
+        let mut bytes = Vec::new();
+        command.encode(&mut bytes);
+        assert_eq!(hex(&bytes), expected, "{command:?}");
+    }
+}
+
+#[test]
+fn an_entry_is_term_index_and_command() {
+    let entry = Entry {
+        term: Term(2),
+        index: LogIndex(7),
+        command: Command::TopicDeleted { topic: TopicNumber(3) },
+    };
+    let mut bytes = entry.encode();
+    assert_eq!(hex(&bytes), "020000000700000000000000050103000000");
+    bytes[13] = 2;
+    let refused = DecodeError::UnknownVersion { kind: 5, version: 2 };
+    assert_eq!(Entry::decode(&bytes), Err(refused));
+    bytes[12..14].copy_from_slice(&[10, 1]);
+    assert_eq!(Entry::decode(&bytes), Err(DecodeError::UnknownKind(10)));
+}
+
+fn entries() -> Vec<Vec<u8>> {
+    let entry = |command| Entry { term: Term(1), index: LogIndex(1), command }.encode();
+    golden().into_iter().map(|(command, _)| entry(command)).collect()
+}
+
+#[test]
+fn every_proper_prefix_and_every_longer_entry_is_refused() {
+    for bytes in entries() {
+        for len in 0..bytes.len() {
+            assert!(Entry::decode(&bytes[..len]).is_err(), "{len} of {}", hex(&bytes));
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Entry::decode(&longer), Err(DecodeError::Trailing { bytes: 1 }));
+    }
+}
+
+proptest! {
+    /// What decodes encodes to the same bytes: no two spellings of one entry, and no panic.
+    #[test]
+    fn arbitrary_bytes_are_refused_or_canonical(
+        which in 0..9usize,
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut bytes = entries()[which].clone();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(entry) = Entry::decode(&bytes) {
+            prop_assert_eq!(entry.encode(), bytes);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Random proposals: the log that they leave replays to the state that they made.
+
+use base::{Incarnation, NodeId, ShardId, TopicNumber};
+use proptest::prelude::*;
+use replication::command::NodeRegistered;
+use replication::{
+    ClusterLog, Command, ConfigChange, Entry, LogIndex, NewPartitions, Place, Placement, Proposal,
+    Rejected, ReplayError, Term, Uuid,
+};
+
+const CLUSTER: Uuid = Uuid([7; 16]);
+
+fn placement() -> impl Strategy<Value = Placement> {
+    (0..2u16, 0..3u16)
+        .prop_map(|(node, shard)| Placement { node: NodeId(node), shard: ShardId(shard) })
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![placement().prop_map(Place::Shard), (0..3u16).prop_map(|n| Place::Node(NodeId(n)))]
+}
+
+fn partitions() -> impl Strategy<Value = NewPartitions> {
+    prop_oneof![
+        (0..6u32).prop_map(NewPartitions::Count),
+        proptest::collection::vec(place(), 0..4).prop_map(NewPartitions::At),
+    ]
+}
+
+fn config() -> impl Strategy<Value = (String, String)> {
+    let name = prop_oneof!["retention.ms", "cleanup.policy", "nonsense"].prop_map(String::from);
+    (name, prop_oneof!["-1", "1000", "delete", "junk"].prop_map(String::from))
+}
+
+fn change() -> impl Strategy<Value = ConfigChange> {
+    (config(), 0..4u8).prop_map(|((name, value), kind)| match kind {
+        0 => ConfigChange::Set { name, value },
+        1 => ConfigChange::Delete { name },
+        2 => ConfigChange::Append { name, value },
+        _ => ConfigChange::Subtract { name, value },
+    })
+}
+
+fn register(node: u16, shards: u16) -> Proposal {
+    Proposal::RegisterNode(NodeRegistered {
+        node: NodeId(node),
+        shards,
+        host: "h".into(),
+        port: 1,
+        core_host: "h".into(),
+        core_port: 2,
+        rack: None,
+    })
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    let topic = (1..6u32).prop_map(TopicNumber);
+    let configs = proptest::collection::vec(config(), 0..2);
+    let create = (0..5u8, any::<[u8; 16]>(), partitions(), configs, 1..3u16);
+    prop_oneof![
+        (0..2u16, 0..4u16).prop_map(|(node, shards)| register(node, shards)),
+        create.prop_map(|(name, uuid, partitions, configs, replication_factor)| {
+            let (name, uuid) = (format!("topic-{name}"), Uuid(uuid));
+            Proposal::CreateTopic { name, uuid, partitions, replication_factor, configs }
+        }),
+        topic.clone().prop_map(|topic| Proposal::DeleteTopic { topic }),
+        (topic.clone(), 0..12u32, proptest::collection::vec(place(), 0..3))
+            .prop_map(|(topic, total, places)| Proposal::AddPartitions { topic, total, places }),
+        (topic, proptest::collection::vec(change(), 0..3))
+            .prop_map(|(topic, changes)| Proposal::ConfigureTopic { topic, changes }),
+        (placement(), 0..20u32).prop_map(|(Placement { node, shard }, boot)| {
+            Proposal::BootShard { node, shard, journal: 4, boot: Incarnation(boot) }
+        }),
+        placement()
+            .prop_map(|Placement { node, shard }| Proposal::GrantProducerIds { node, shard }),
+    ]
+}
+
+fn take_appends(log: &mut ClusterLog, journal: &mut Vec<Vec<u8>>) {
+    while let Some((index, bytes)) = log.poll_append() {
+        journal.push(bytes);
+        assert_eq!(index, LogIndex(journal.len() as u64));
+    }
+}
+
+fn replayed(journal: &[Vec<u8>]) -> ClusterLog {
+    let mut log = ClusterLog::new(CLUSTER);
+    for entry in journal {
+        log.replay(entry).expect("what was written replays");
+    }
+    log
+}
+
+proptest! {
+    #[test]
+    fn a_replay_ends_in_the_state_that_was_published(
+        steps in proptest::collection::vec((proposal(), 0..4u8), 1..80),
+    ) {
+        let mut journal = Vec::new();
+        let mut log = ClusterLog::new(CLUSTER);
+        log.lead();
+        log.propose(&register(0, 2)).unwrap();
+        for (proposal, then) in steps {
+            let before = log.proposed().clone();
+            let accepted = log.propose(&proposal);
+            if accepted.is_err() {
+                prop_assert_eq!(&before, log.proposed(), "a refusal changes nothing");
+            }
+            match then {
+                0 => take_appends(&mut log, &mut journal),
+                1 => {
+                    take_appends(&mut log, &mut journal);
+                    log.durable(LogIndex(journal.len() as u64));
+                    let snapshot = log.snapshot();
+                    prop_assert_eq!(&*snapshot, &*replayed(&journal).snapshot());
+                    prop_assert_eq!(&*snapshot, log.proposed());
+                    check_loads(&log);
+                }
+                2 => {
+                    // A restart: what was proposed and not written is forgotten.
+                    log = replayed(&journal);
+                    log.lead();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The shards' partition counts are what the topics say.
+fn check_loads(log: &ClusterLog) {
+    let state = log.snapshot();
+    for node in state.nodes() {
+        for (shard, placement) in node.shards.iter().zip(node.placements()) {
+            let topics = state.topics().iter();
+            let led = topics.flat_map(|topic| &topic.partitions).filter(|p| p.leader == placement);
+            assert_eq!(shard.partitions as usize, led.count());
+        }
+    }
+}
+
+#[test]
+fn two_wishes_for_one_name_do_not_both_get_in() {
+    let mut log = ClusterLog::new(CLUSTER);
+    log.lead();
+    log.propose(&register(0, 1)).unwrap();
+    let create = |byte| Proposal::CreateTopic {
+        name: "t".into(),
+        uuid: Uuid([byte; 16]),
+        partitions: NewPartitions::Count(1),
+        replication_factor: 1,
+        configs: Vec::new(),
+    };
+    log.propose(&create(1)).unwrap();
+    assert_eq!(log.propose(&create(2)), Err(Rejected::TopicExists));
+    assert!(log.snapshot().topics().is_empty(), "nothing is committed yet");
+    let mut journal = Vec::new();
+    take_appends(&mut log, &mut journal);
+    log.durable(LogIndex(2));
+    assert!(log.snapshot().topics().is_empty(), "two of three entries are durable");
+    log.durable(LogIndex(3));
+    assert_eq!(log.snapshot().topics().len(), 1);
+    assert_eq!(log.committed(), LogIndex(3));
+}
+
+#[test]
+#[should_panic(expected = "durable before it was written")]
+fn an_entry_cannot_be_durable_before_it_was_given_out() {
+    let mut log = ClusterLog::new(CLUSTER);
+    log.lead();
+    log.durable(LogIndex(1));
+}
+
+#[test]
+fn a_log_that_is_not_ours_or_not_whole_is_refused() {
+    let entry = |term, index, command| Entry { term: Term(term), index: LogIndex(index), command };
+    let formed = |cluster| Command::ClusterFormed { cluster, feature_level: 1 };
+    let foreign = entry(1, 1, formed(Uuid([8; 16]))).encode();
+    let refused = ClusterLog::new(CLUSTER).replay(&foreign);
+    let reason = Rejected::ForeignCluster;
+    assert_eq!(refused, Err(ReplayError::Rejected { index: LogIndex(1), reason }));
+
+    let mut log = ClusterLog::new(CLUSTER);
+    log.replay(&entry(2, 1, formed(CLUSTER)).encode()).unwrap();
+    let level = Command::FeatureLevelRaised { level: 2 };
+    let gap = log.replay(&entry(2, 3, level.clone()).encode());
+    assert_eq!(gap, Err(ReplayError::Order { expected: LogIndex(2), found: LogIndex(3) }));
+    let back = log.replay(&entry(1, 2, level.clone()).encode());
+    let (known, found) = (Term(2), Term(1));
+    assert_eq!(back, Err(ReplayError::Term { index: LogIndex(2), known, found }));
+    let newer = log.replay(&entry(2, 2, level).encode()).unwrap_err();
+    assert_eq!(
+        newer.to_string(),
+        "entry 2 of the cluster log cannot be: feature level 2 is not above 1 and at most 1"
+    );
+    assert_eq!(log.committed(), LogIndex(1));
+}
+
+#[test]
+fn each_start_is_a_new_term() {
+    let mut journal = Vec::new();
+    let mut log = ClusterLog::new(CLUSTER);
+    log.lead();
+    take_appends(&mut log, &mut journal);
+    let mut log = replayed(&journal);
+    assert_eq!(log.propose(&register(0, 1)), Err(Rejected::NotLeader));
+    log.lead();
+    log.propose(&register(0, 1)).unwrap();
+    take_appends(&mut log, &mut journal);
+    assert_eq!(Entry::decode(&journal[1]).unwrap().term, Term(2));
+}
