@@ -131,6 +131,26 @@ impl Arena {
         Some(Draft { page, pages, used: 0 })
     }
 
+    /// Makes the draft `max` bytes large; `false`, and no change, if the memory behind it is taken
+    /// or the lap ends.
+    pub fn grow(&mut self, draft: &mut Draft, max: u32) -> bool {
+        let pages = max.div_ceil(PAGE_BYTES as u32);
+        if pages <= draft.pages {
+            return true;
+        }
+        let lap_pages = self.lap_pages();
+        let end = draft.page + u64::from(pages);
+        if lap_pages < draft.page % lap_pages + u64::from(pages) || lap_pages < end - self.tail() {
+            return false;
+        }
+        let region = self.regions.back_mut().expect("a draft is the newest region");
+        assert_eq!(region.page, draft.page);
+        region.pages = pages;
+        draft.pages = pages;
+        self.head = end;
+        true
+    }
+
     /// Copies `bytes` to the end of the draft; `None` if they do not fit.
     pub fn put(&mut self, draft: &mut Draft, bytes: &[u8]) -> Option<Span> {
         let len = u32::try_from(bytes.len()).ok()?;
@@ -316,6 +336,25 @@ mod tests {
         let draft = arena.draft(2 * 4096).expect("two pages are free again");
         arena.discard(draft);
         assert_eq!(arena.used_bytes(), 4096);
+    }
+
+    #[test]
+    fn a_draft_grows_until_memory_or_lap_ends() {
+        let mut arena = arena(4);
+        let first = sealed(&mut arena, b"1");
+        let mut draft = arena.draft(1).unwrap();
+        assert!(arena.grow(&mut draft, 3 * 4096));
+        assert_eq!(draft.room(), 3 * 4096);
+        assert!(!arena.grow(&mut draft, 3 * 4096 + 1), "the lap ends");
+        arena.put(&mut draft, &[7; 2 * 4096]).unwrap();
+        let second = arena.seal(draft);
+        arena.release_before(second);
+        assert_eq!(arena.get(first), None);
+        let wrapped = arena.draft(4096).unwrap();
+        arena.discard(wrapped);
+        sealed(&mut arena, b"3");
+        let mut wrapped = arena.draft(4096).unwrap();
+        assert!(!arena.grow(&mut wrapped, 2 * 4096), "the second region is still wanted");
     }
 
     #[test]
