@@ -1,0 +1,115 @@
+//! Planted mutants: known-wrong behaviours, one at a time, that the simulator must catch before its
+//! silence about the real code is worth anything.
+//!
+//! Code asks `planted.is(Mutant::X)`. Without the feature `mutants` the answer is a constant
+//! `false`, [`Planted`] has no size, and the wrong branch is not compiled in.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A known-wrong behaviour.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Mutant {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Mutant {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name that `--mutant` takes.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// Acks go out when a frame is submitted.
+    AckBeforeDurable = "ack-before-durable",
+    /// A frame counts as durable although an earlier one is still in flight.
+    AckBeyondPrefix = "ack-beyond-prefix",
+    /// Any number of frames may be in flight.
+    WindowIgnored = "window-ignored",
+    /// A failed journal write is submitted again, and its success believed.
+    RetryAfterFailedWrite = "retry-after-failed-write",
+    /// A segment is reused when its successor start stands in one durable frame.
+    RecycleWithOneFrame = "recycle-with-one-frame",
+    /// Recovery does not know which frames an earlier recovery cut off.
+    NoIncBase = "no-inc-base",
+    /// Recovery believes what it reads from a volatile cache.
+    NoPreScanSync = "no-pre-scan-sync",
+    /// Recovery takes a damaged durable frame for the end of the log.
+    CorruptAsEnd = "corrupt-as-end",
+    /// Control state that was carried forward is dropped by replay.
+    ForgetCarriedState = "forget-carried-state",
+    /// Batches go to a bin before this shard's own journal holds them durably.
+    DestageNotDurable = "destage-not-durable",
+    /// A dead bin is overwritten before its `BinFree` is durable.
+    ReuseBinBeforeFree = "reuse-bin-before-free",
+    /// Tail memory is reused while a send still reads it.
+    ReuseTailUnderPin = "reuse-tail-under-pin",
+    /// Replay counts a carried entry as a new append.
+    ReplayCarriedAsAppend = "replay-carried-as-append",
+}
+
+/// The mutant planted in this run, if any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted(#[cfg(feature = "mutants")] Option<Mutant>);
+
+impl Planted {
+    /// The mutant that `--mutant` names, or `None` if no mutant has that name.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name)?;
+        Some(Self(Some(*mutant)))
+    }
+
+    /// Plants `mutant`.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub const fn one(mutant: Mutant) -> Self {
+        Self(Some(mutant))
+    }
+
+    /// Whether `mutant` is planted: always `false` without the feature.
+    #[inline]
+    #[must_use]
+    pub fn is(self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.0 == Some(mutant);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_planted_by_default() {
+        assert!(!Mutant::ALL.iter().any(|mutant| Planted::default().is(*mutant)));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Mutant::ALL.len());
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn a_name_plants_its_mutant_and_no_other() {
+        let planted = Planted::named("no-inc-base").unwrap();
+        let found: Vec<_> = Mutant::ALL.iter().filter(|mutant| planted.is(**mutant)).collect();
+        assert_eq!(found, [&Mutant::NoIncBase]);
+        assert_eq!(Planted::named("no such"), None);
+    }
+}
