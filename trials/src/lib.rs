@@ -1,0 +1,28 @@
+//! The harness of the trials: the server as a process among others, real Kafka clients with a ledger
+//! of every ack, and disks that lose power.
+//!
+//! ```text
+//!   producers (librdkafka) ──acks──▶ Ledger ◀──every record── reader
+//!          │                           │ lost? altered? duplicated? reordered? gaps?
+//!          ▼                           ▼
+//!   Server (a child process) ──▶ Mount ──▶ LoopDevice ──▶ image file, or
+//!    kill · stop · pause                                  DropDisk (FUSE; forgets what was not flushed)
+//! ```
+
+pub mod catalogue;
+pub mod command;
+pub mod context;
+pub mod drop_disk;
+pub mod ledger;
+pub mod loop_device;
+pub mod mount;
+pub mod producers;
+pub mod reader;
+pub mod record;
+pub mod trouble;
+
+pub use context::Context;
+pub use drop_disk::DropDisk;
+pub use loop_device::LoopDevice;
+pub use mount::{FileSystem, Mount};
+pub use trouble::{Outcome, Trouble};

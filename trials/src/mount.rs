@@ -1,0 +1,114 @@
+//! A file system on a loop device.
+
+use core::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::command::run;
+use crate::{LoopDevice, Outcome, Trouble};
+
+/// Which file system to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    Xfs,
+    Ext4,
+}
+
+/// A mounted image. Unmounted when dropped; the device goes with it.
+#[derive(Debug)]
+pub struct Mount {
+    image: PathBuf,
+    folder: PathBuf,
+    kind: FileSystem,
+    _device: LoopDevice,
+}
+
+impl FileSystem {
+    /// Programs that a trial on this file system needs.
+    #[must_use]
+    pub const fn programs(self) -> [&'static str; 4] {
+        match self {
+            Self::Xfs => ["losetup", "mount", "xfs_io", "mkfs.xfs"],
+            Self::Ext4 => ["losetup", "mount", "xfs_io", "mkfs.ext4"],
+        }
+    }
+
+    /// Formats `image`. Never discards: the whole image counts as written.
+    pub fn make(self, image: &Path) -> Outcome<()> {
+        let device = LoopDevice::attach(image)?;
+        let path = device.path().to_string_lossy().into_owned();
+        match self {
+            Self::Xfs => run("mkfs.xfs", &["-q", "-f", "-K", &path])?,
+            Self::Ext4 => run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", &path])?,
+        };
+        Ok(())
+    }
+}
+
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xfs => "xfs",
+            Self::Ext4 => "ext4",
+        })
+    }
+}
+
+impl Mount {
+    /// Mounts `image`, which [`FileSystem::make`] formatted, on `folder`.
+    pub fn new(kind: FileSystem, image: &Path, folder: &Path) -> Outcome<Self> {
+        std::fs::create_dir_all(folder)?;
+        let device = LoopDevice::attach(image)?;
+        let (source, target) = (device.path().to_string_lossy(), folder.to_string_lossy());
+        run("mount", &["-t", &kind.to_string(), "-o", "noatime", &source, &target])?;
+        device.detach_when_unused()?;
+        Ok(Self { image: image.to_path_buf(), folder: folder.to_path_buf(), kind, _device: device })
+    }
+
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> FileSystem {
+        self.kind
+    }
+
+    /// Cuts the power as the file system sees it: nothing reaches the device any more, and what the
+    /// kernel had only in memory is gone. What runs on it gets EIO.
+    pub fn shut_down(&self) -> Outcome<()> {
+        run("xfs_io", &["-x", "-c", "shutdown", &self.folder.to_string_lossy()]).map(drop)
+    }
+
+    /// Unmounts and mounts again, as a machine that comes back.
+    pub fn remount(self) -> Outcome<Self> {
+        let (kind, image, folder) = (self.kind, self.image.clone(), self.folder.clone());
+        self.unmount()?;
+        Self::new(kind, &image, &folder)
+    }
+
+    /// Unmounts. A killed process keeps its files until its ring is gone: waits for that.
+    pub fn unmount(self) -> Outcome<()> {
+        let mut last = String::new();
+        for _ in 0..100 {
+            match run("umount", &[&self.folder.to_string_lossy()]) {
+                Ok(_) => return Ok(()),
+                Err(trouble) => last = trouble.to_string(),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(Trouble::failed(format!("still in use after 10 s: {last}")))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let folder = self.folder.to_string_lossy();
+        // Unmounted already, or by force: nothing may stay behind.
+        let mounted = run("mountpoint", &["-q", &folder]).is_ok();
+        if mounted && run("umount", &[&folder]).is_err() {
+            let _ = run("umount", &["--lazy", &folder]);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! librdkafka producers that write down every ack.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use crate::ledger::{Ack, Ledger};
+use crate::record::{Stamp, digest};
+use crate::{Outcome, Trouble};
+
+/// What is to be produced.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// `host:port` of a server.
+    pub bootstrap: String,
+    pub topic: String,
+    pub partitions: i32,
+    pub producers: u16,
+    /// Of each producer.
+    pub records_per_s: u32,
+    /// Of a record's value, behind its stamp.
+    pub body_bytes_max: usize,
+    /// Tells the records of this run from others.
+    pub run: u64,
+}
+
+/// Producers at work. They outlive the server: an unanswered record is sent again until it is acked.
+#[derive(Debug)]
+pub struct Producers {
+    ledger: Arc<Mutex<Ledger>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<u64, KafkaError>>>,
+}
+
+impl Producers {
+    pub fn start(load: &Load) -> Outcome<Self> {
+        let ledger = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        for producer in 0..load.producers {
+            let client = connect(load, &ledger)?;
+            let (load, stop) = (load.clone(), Arc::clone(&stop));
+            threads.push(thread::spawn(move || produce(&client, &load, producer, &stop)));
+        }
+        Ok(Self { ledger, stop, threads })
+    }
+
+    /// Records acked so far.
+    #[must_use]
+    pub fn acked(&self) -> usize {
+        locked(&self.ledger).acks.len()
+    }
+
+    /// Waits until `more` records are acked than now.
+    pub fn await_acks(&self, more: usize, limit: Duration) -> Outcome<()> {
+        let (wanted, deadline) = (self.acked() + more, Instant::now() + limit);
+        while self.acked() < wanted {
+            if deadline < Instant::now() {
+                return Err(Trouble::failed(format!(
+                    "{} of {wanted} records acked after {limit:?}",
+                    self.acked()
+                )));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// A copy of the ledger as it stands.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        locked(&self.ledger).clone()
+    }
+
+    /// Sends no more, waits for the answers, and requires that every record sent was acked.
+    pub fn finish(mut self) -> Outcome<Ledger> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sent = 0;
+        for thread in self.threads.drain(..) {
+            sent += thread.join().expect("a producer does not panic")?;
+        }
+        let ledger = locked(&self.ledger).clone();
+        match ledger.refusals.first() {
+            Some((stamp, why)) => Err(Trouble::failed(format!("{stamp:?} was refused: {why}"))),
+            None if ledger.acks.len() as u64 != sent => {
+                Err(Trouble::failed(format!("{sent} records sent and {} acked", ledger.acks.len())))
+            }
+            None => Ok(ledger),
+        }
+    }
+}
+
+impl Drop for Producers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Settings that every client of the trials shares: find a server that is back at once.
+#[must_use]
+pub fn client_config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("broker.address.family", "v4")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.ms", "10")
+        .set("reconnect.backoff.max.ms", "100");
+    config
+}
+
+/// Writes acks down as librdkafka reports them.
+struct Scribe {
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl ClientContext for Scribe {}
+
+impl ProducerContext for Scribe {
+    type DeliveryOpaque = Box<Stamp>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, stamp: Box<Stamp>) {
+        let mut ledger = locked(&self.ledger);
+        match result {
+            Ok(message) => {
+                let (key, value) =
+                    (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+                ledger.acks.push(Ack {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    stamp: *stamp,
+                    digest: digest(key, value),
+                });
+            }
+            Err((error, _)) => ledger.refusals.push((*stamp, error.to_string())),
+        }
+    }
+}
+
+type Client = ThreadedProducer<Scribe>;
+
+fn connect(load: &Load, ledger: &Arc<Mutex<Ledger>>) -> Outcome<Client> {
+    let scribe = Scribe { ledger: Arc::clone(ledger) };
+    let client = client_config(&load.bootstrap)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", "0") // for ever: an outcome is never unknown
+        .set("retry.backoff.ms", "20")
+        .set("retry.backoff.max.ms", "100")
+        .set("linger.ms", "1")
+        .set("queue.buffering.max.messages", "20000")
+        .create_with_context(scribe)?;
+    Ok(client)
+}
+
+/// Produces at the rate asked for until told to stop; how many records it sent.
+fn produce(
+    client: &Client,
+    load: &Load,
+    producer: u16,
+    stop: &AtomicBool,
+) -> Result<u64, KafkaError> {
+    let start = Instant::now();
+    let mut sequence = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let due = (start.elapsed().as_secs_f64() * f64::from(load.records_per_s)) as u64;
+        while sequence < due && !stop.load(Ordering::Relaxed) {
+            let stamp = Stamp { producer, sequence };
+            if !send(client, load, stamp)? {
+                break;
+            }
+            sequence += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    client.flush(Duration::from_secs(60))?;
+    Ok(sequence)
+}
+
+/// Hands one record to librdkafka; `false` if its queue is full.
+fn send(client: &Client, load: &Load, stamp: Stamp) -> Result<bool, KafkaError> {
+    let record = stamp.record(load.run, load.body_bytes_max);
+    let partition = (record.lane % load.partitions as u64) as i32;
+    let message = BaseRecord::with_opaque_to(&load.topic, Box::new(stamp))
+        .partition(partition)
+        .key(&record.key)
+        .payload(&record.value);
+    match client.send(message) {
+        Ok(()) => Ok(true),
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+        Err((error, _)) => Err(error),
+    }
+}
+
+fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}

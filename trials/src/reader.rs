@@ -1,0 +1,107 @@
+//! Reads whole partitions with librdkafka, and holds them against a ledger.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::ledger::{Found, Ledger, Verdict};
+use crate::producers::{Load, client_config};
+use crate::record::{Stamp, digest};
+use crate::{Outcome, Trouble};
+
+/// How long a reader waits for the next record.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reads every partition of the load's topic and audits it.
+pub fn audit(load: &Load, ledger: &Ledger) -> Outcome<Verdict> {
+    let log = read_all(load)?;
+    let digest_of = |stamp: Stamp| {
+        let record = stamp.record(load.run, load.body_bytes_max);
+        digest(&record.key, &record.value)
+    };
+    Ok(ledger.audit(&log, digest_of))
+}
+
+/// Every record of every partition, in the order of arrival.
+pub fn read_all(load: &Load) -> Outcome<HashMap<i32, Vec<Found>>> {
+    let consumer: BaseConsumer = client_config(&load.bootstrap)
+        .set("group.id", "trials") // unused, but librdkafka assigns nothing without
+        .set("enable.auto.commit", "false")
+        .set("check.crcs", "true")
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "100")
+        .create()?;
+    let mut log = HashMap::new();
+    let mut missing = 0;
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..load.partitions {
+        let (start, end) = consumer.fetch_watermarks(&load.topic, partition, PATIENCE)?;
+        missing += end - start;
+        log.insert(partition, Vec::with_capacity((end - start) as usize));
+        if start < end {
+            assignment.add_partition_offset(&load.topic, partition, Offset::Offset(start))?;
+        }
+    }
+    consumer.assign(&assignment)?;
+    let mut deadline = Instant::now() + PATIENCE;
+    while 0 < missing {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(message) => {
+                let message = message?;
+                log.entry(message.partition()).or_default().push(found(load, &message));
+                missing -= 1;
+                deadline = Instant::now() + PATIENCE;
+            }
+            None if deadline < Instant::now() => {
+                let why = format!("{missing} records did not arrive within {PATIENCE:?}");
+                return Err(Trouble::failed(why));
+            }
+            None => {}
+        }
+    }
+    Ok(log)
+}
+
+fn found(load: &Load, message: &impl Message) -> Found {
+    let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+    Found {
+        offset: message.offset(),
+        stamp: Stamp::read(load.run, value),
+        digest: digest(key, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::producers::Producers;
+
+    /// The whole chain against librdkafka's own mock broker.
+    #[test]
+    fn what_producers_were_told_is_found_by_the_reader() {
+        let broker = MockCluster::new(1).unwrap();
+        broker.create_topic("ledger", 3, 1).unwrap();
+        let load = Load {
+            bootstrap: broker.bootstrap_servers(),
+            topic: "ledger".into(),
+            partitions: 3,
+            producers: 2,
+            records_per_s: 2000,
+            body_bytes_max: 100,
+            run: 42,
+        };
+        let producers = Producers::start(&load).unwrap();
+        producers.await_acks(500, Duration::from_secs(20)).unwrap();
+        let mut ledger = producers.finish().unwrap();
+        let verdict = audit(&load, &ledger).unwrap();
+        assert!(verdict.is_clean(), "{verdict}");
+        assert_eq!(verdict.acked, verdict.found);
+        ledger.acks[7].offset += 1_000_000;
+        assert_eq!(audit(&load, &ledger).unwrap().lost(), 1, "a ledger that claims more");
+    }
+}
