@@ -1,6 +1,8 @@
 //! The rules of DESIGN §3 that a compiler does not check: who may use whom, no shared mutable memory
 //! between cores, nothing but values under `shard`.
 
+#![allow(clippy::unwrap_used, reason = "a test: clippy exempts only functions marked so")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
