@@ -16,13 +16,18 @@ pub mod drop_disk;
 pub mod ledger;
 pub mod loop_device;
 pub mod mount;
+pub mod ports;
 pub mod producers;
 pub mod reader;
 pub mod record;
+pub mod server;
+pub mod topics;
 pub mod trouble;
 
 pub use context::Context;
 pub use drop_disk::DropDisk;
 pub use loop_device::LoopDevice;
 pub use mount::{FileSystem, Mount};
+pub use producers::{Load, Producers};
+pub use server::{Launch, Server};
 pub use trouble::{Outcome, Trouble};
