@@ -6,8 +6,9 @@
 
 use core::fmt;
 
+use crate::message::RequestBody;
 use crate::reader::Reader;
-use crate::{Outgoing, ReplyTo, WireError, Writer};
+use crate::{Outgoing, ReplyTo, WireError, Writer, decode_response_header};
 
 /// An inclusive range of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,16 @@ impl<'a> Response<'a> {
     pub fn write(self, out: &mut Outgoing, to: ReplyTo) {
         out.frame_response(self.api(), to, |writer| self.encode_body(writer));
     }
+}
+
+/// The correlation id and the body of the frame that answers a request of type `B`, which was sent
+/// in `version`.
+pub fn decode_response<B: RequestBody>(
+    version: i16,
+    frame: &[u8],
+) -> Result<(i32, B::Response<'_>), WireError> {
+    let (correlation_id, body) = decode_response_header(B::API, version, frame)?;
+    Ok((correlation_id, reader(B::API, version, body)?.take()?))
 }
 
 fn reader(api: ApiKey, version: i16, body: &[u8]) -> Result<Reader<'_>, WireError> {

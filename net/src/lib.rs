@@ -143,7 +143,7 @@ mod uuid;
 mod wire_error;
 mod writer;
 
-pub use api::{ApiKey, Request, Response, VersionRange};
+pub use api::{ApiKey, Request, Response, VersionRange, decode_response};
 pub use array::{Array, ArrayIter};
 pub use error_code::ErrorCode;
 pub use framer::{DEFAULT_FRAME_BYTES_MAX, Framer};
