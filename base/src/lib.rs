@@ -18,8 +18,8 @@ pub use arena::{Arena, Draft, Pin, Span};
 pub use batch::{Batch, BatchError};
 pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
 pub use id::{
-    CoreId, Epoch, Incarnation, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Seq,
-    ShardId, TopicNumber,
+    Committed, CoreId, Durable, Epoch, Incarnation, LogEnd, LogStart, NodeId, Offset, PartitionId,
+    ProducerEpoch, ProducerId, Seq, ShardId, TopicNumber,
 };
 pub use machine::{ConnId, Input, Listener, Machine, Output, Piece, Send};
 pub use page::{PAGE_BYTES, Page, PageMemory};
