@@ -245,6 +245,12 @@ impl Journal {
         occupancy
     }
 
+    /// Whether a segment is there to write to.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.segments.has_place(frame::frame_bytes(0, 0), true)
+    }
+
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { in_flight: self.window.len() as u32, ..self.counters }

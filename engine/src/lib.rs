@@ -4,7 +4,38 @@
 //! Time, completions and memory come in as values, operations go out as values. Nothing here
 //! performs I/O, reads a clock or spawns a thread.
 
+#![expect(dead_code, reason = "replay and extents are joined with recovery, which comes next")]
+
 pub mod journal;
 pub mod mutant;
 
+mod append;
+mod config;
+mod due;
+mod engine;
+mod error;
+mod extent;
+mod frames;
+mod halt;
+mod history;
+mod lifecycle;
+mod partition;
+mod partitions;
+mod producers;
+mod read;
+mod replay;
+mod snapshot;
+mod store;
+mod tail;
+mod touches;
+
+pub use append::Appended;
+pub use config::{EngineConfig, PartitionSettings};
+pub use engine::{Engine, Phase};
+pub use error::{AppendError, ReadError, Refused};
+pub use halt::{Halt, HaltCause};
+pub use history::{EpochHistory, Reign};
 pub use mutant::{Mutant, Planted};
+pub use producers::ProducerError;
+pub use read::Read;
+pub use store::Pressure;

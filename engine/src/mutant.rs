@@ -49,6 +49,8 @@ mutants! {
     ReuseBinBeforeFree = "reuse-bin-before-free",
     /// Tail memory is reused while a send still reads it.
     ReuseTailUnderPin = "reuse-tail-under-pin",
+    /// A producer's committed batches leave its table although younger ones may be truncated.
+    EvictCommittedProducerState = "evict-committed-producer-state",
     /// Replay counts a carried entry as a new append.
     ReplayCarriedAsAppend = "replay-carried-as-append",
 }

@@ -16,11 +16,17 @@ pub enum EntryKind {
     ExtentCommit,
     BinFree,
     BinSealed,
+    /// A free bin is written again, under the next generation.
+    BinOpened,
+    /// All bins of the shard with state and generation.
+    BinTable,
+    /// Offsets that were lost and are never given out again.
+    Gap,
     /// State of whatever stands on the log (groups, promises), 0–127.
     State(u8),
 }
 
-const KINDS: [EntryKind; 10] = [
+const KINDS: [EntryKind; 13] = [
     EntryKind::Batch,
     EntryKind::EpochOpen,
     EntryKind::Truncate,
@@ -31,6 +37,9 @@ const KINDS: [EntryKind; 10] = [
     EntryKind::ExtentCommit,
     EntryKind::BinFree,
     EntryKind::BinSealed,
+    EntryKind::BinOpened,
+    EntryKind::BinTable,
+    EntryKind::Gap,
 ];
 
 /// Kinds from here on are [`EntryKind::State`].
@@ -102,7 +111,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             match EntryKind::from_u8(byte) {
                 Some(kind) => assert_eq!(kind.to_u8(), byte),
-                None => assert!(byte == 0 || (11..128).contains(&byte), "byte {byte}"),
+                None => assert!(byte == 0 || (14..128).contains(&byte), "byte {byte}"),
             }
         }
     }

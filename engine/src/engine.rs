@@ -1,0 +1,277 @@
+//! The engine: one shard's log, from the verbs of its owner to operations on its files.
+
+use base::{
+    Arena, Batch, Committed, Done, Durable, Epoch, FileId, FileKind, Instant, LogEnd, LogStart,
+    Now, Offset, Op, PageMemory, PartitionId, Pin, Seq, Span,
+};
+
+use crate::append::Appended;
+use crate::config::{EngineConfig, PartitionSettings};
+use crate::error::{AppendError, ReadError, Refused};
+use crate::halt::Halt;
+use crate::history::EpochHistory;
+use crate::journal::{Journal, PoisonCause};
+use crate::partition::Partition;
+use crate::read::Read;
+use crate::store::{Pressure, Store};
+
+/// One shard's log. Single-threaded and free of clocks and I/O: time and completions come in as
+/// values, operations go out through [`Engine::poll_op`].
+#[derive(Debug)]
+pub struct Engine {
+    stage: Stage,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Open(Box<Store>),
+}
+
+/// How far the engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading its journal and bins, or making their first files; every verb is refused.
+    Recovering,
+    Open,
+    /// A journal write failed: reads go on, nothing more is taken or becomes durable.
+    Poisoned(PoisonCause),
+}
+
+impl Engine {
+    /// Begins with whatever `existing` files hold, of the given sizes in bytes; with none, afresh.
+    ///
+    /// Panics on a configuration out of range.
+    #[must_use]
+    pub fn open(config: EngineConfig, memory: PageMemory, existing: &[(FileId, u64)]) -> Self {
+        let segments: Vec<u16> = existing
+            .iter()
+            .filter_map(|(file, _)| match file.kind {
+                FileKind::Segment(segment) => Some(segment),
+                FileKind::Bin(_) => None,
+            })
+            .collect();
+        let journal = Journal::create(config.journal.clone(), &segments);
+        let first = journal.open_seq();
+        let store = Store::new(config, Arena::new(memory), journal, first);
+        Self { stage: Stage::Open(Box::new(store)), phase: Phase::Recovering }
+    }
+
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Takes a completion of an operation that [`Engine::poll_op`] gave out.
+    pub fn done(&mut self, now: Now, done: Done) {
+        match &mut self.stage {
+            Stage::Open(store) => store.done(now, done),
+        }
+        self.advance_phase();
+    }
+
+    /// Ends a turn: seals what is ready, moves data out of the journal, keeps promises of time.
+    pub fn turn(&mut self, now: Now) {
+        match &mut self.stage {
+            Stage::Open(store) => store.turn(now),
+        }
+        self.advance_phase();
+    }
+
+    pub fn poll_op(&mut self) -> Option<Op> {
+        match &mut self.stage {
+            Stage::Open(store) => store.poll_op(),
+        }
+    }
+
+    /// When [`Engine::turn`] wants to be called even if nothing happens.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Open(store) => store.next_timeout(),
+        }
+    }
+
+    /// Creates a partition, or tells an existing one its settings; idempotent. It exists when the
+    /// returned frame is durable.
+    pub fn create_partition(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        settings: PartitionSettings,
+    ) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.create_partition(now, id, settings)
+    }
+
+    /// Deletes a partition and its data. Only on the word of a committed deletion.
+    pub fn delete_partition(&mut self, now: Now, id: PartitionId) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.delete_partition(now, id)
+    }
+
+    pub fn set_settings(&mut self, id: PartitionId, settings: PartitionSettings) {
+        let store = self.store_mut();
+        if let Some(partition) = store.and_then(|store| store.partitions.by_id_mut(id)) {
+            partition.settings = settings;
+        }
+    }
+
+    /// Opens an epoch at the log end. Appends go to the newest epoch opened since this process
+    /// started, and to none before; an epoch is never opened twice.
+    pub fn open_epoch(&mut self, now: Now, id: PartitionId, epoch: Epoch) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.open_epoch(now, id, epoch)
+    }
+
+    /// Sequences `batch`, whose checksum the caller has verified, and copies it into the journal's
+    /// open frame. Ack it when [`Engine::durable_seq`] reaches the returned frame.
+    pub fn append(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        batch: Batch<'_>,
+    ) -> Result<Appended, AppendError> {
+        self.store_mut().ok_or(AppendError::Recovering)?.append(now, id, batch)
+    }
+
+    /// Says that everything before `committed` may be seen by consumers, and destaged. Panics beyond
+    /// the log end.
+    pub fn commit(&mut self, id: PartitionId, committed: Committed) {
+        if let Some(store) = self.store_mut() {
+            store.commit(id, committed);
+        }
+    }
+
+    /// Moves the log start up to `before`, at most the committed end.
+    pub fn delete_records(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        before: Offset,
+    ) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.delete_records(now, id, before)
+    }
+
+    /// Forgets what stands at `end`, a batch's start, and behind it. Panics below the committed end.
+    pub fn truncate(&mut self, now: Now, id: PartitionId, end: Offset) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.truncate(now, id, end)
+    }
+
+    /// Finds up to `max_bytes` of committed, whole batches from the one that holds `from` on; with
+    /// `min_one` the first even if it alone is larger. Spans of tail memory are added to `out`.
+    pub fn read(
+        &mut self,
+        id: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+        min_one: bool,
+        out: &mut Vec<Span>,
+    ) -> Result<Read, ReadError> {
+        self.store_mut().ok_or(ReadError::Recovering)?.read(id, from, max_bytes, min_one, out)
+    }
+
+    /// The longest durable prefix of the journal: acks may go for every frame up to here.
+    #[must_use]
+    pub fn durable_seq(&self) -> Seq {
+        self.store().map_or(Seq(0), |store| store.journal.durable_seq())
+    }
+
+    /// The next partition whose durable end moved since it was last asked for.
+    pub fn poll_durable(&mut self) -> Option<(PartitionId, Durable)> {
+        self.store_mut()?.poll_durable()
+    }
+
+    #[must_use]
+    pub fn log_start(&self, id: PartitionId) -> Option<LogStart> {
+        self.partition(id).map(|partition| partition.log_start)
+    }
+
+    #[must_use]
+    pub fn log_end(&self, id: PartitionId) -> Option<LogEnd> {
+        self.partition(id).map(|partition| partition.log_end)
+    }
+
+    #[must_use]
+    pub fn durable(&self, id: PartitionId) -> Option<Durable> {
+        self.partition(id).map(|partition| partition.durable)
+    }
+
+    #[must_use]
+    pub fn committed(&self, id: PartitionId) -> Option<Committed> {
+        self.partition(id).map(|partition| partition.committed)
+    }
+
+    #[must_use]
+    pub fn epochs(&self, id: PartitionId) -> Option<&EpochHistory> {
+        self.partition(id).map(|partition| &partition.history)
+    }
+
+    /// The greatest epoch not above `epoch` that the partition knows, and where it ended (Kafka's
+    /// OffsetForLeaderEpoch). `None` if `epoch` is newer than all, or the partition is unknown.
+    #[must_use]
+    pub fn end_of_epoch(&self, id: PartitionId, epoch: Epoch) -> Option<(Epoch, Offset)> {
+        let partition = self.partition(id)?;
+        partition.history.end_of(epoch, partition.log_end.0)
+    }
+
+    /// What the partition lost, if it is halted.
+    #[must_use]
+    pub fn halt(&self, id: PartitionId) -> Option<Halt> {
+        self.partition(id)?.halt
+    }
+
+    /// Every partition that exists, in no particular order.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        let slots = self.store().into_iter().flat_map(|store| store.partitions.occupied(0));
+        slots.map(|(_, partition)| partition.id)
+    }
+
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.store().map_or(Pressure::Calm, |store| store.pressure)
+    }
+
+    #[must_use]
+    pub fn arena(&self) -> &Arena {
+        match &self.stage {
+            Stage::Open(store) => &store.arena,
+        }
+    }
+
+    /// Holds tail memory that a send reads from. Panics if it is gone: pin in the turn of the read.
+    pub fn pin(&mut self, span: Span) -> Pin {
+        match &mut self.stage {
+            Stage::Open(store) => store.arena.pin(span),
+        }
+    }
+
+    pub fn unpin(&mut self, pin: Pin) {
+        match &mut self.stage {
+            Stage::Open(store) => store.arena.unpin(pin),
+        }
+    }
+
+    fn store(&self) -> Option<&Store> {
+        match &self.stage {
+            Stage::Open(store) => Some(store),
+        }
+    }
+
+    fn store_mut(&mut self) -> Option<&mut Store> {
+        match &mut self.stage {
+            Stage::Open(_) if self.phase == Phase::Recovering => None,
+            Stage::Open(store) => Some(store),
+        }
+    }
+
+    fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.store()?.partitions.by_id(id)
+    }
+
+    fn advance_phase(&mut self) {
+        let Stage::Open(store) = &self.stage;
+        if let Some(cause) = store.journal.poisoned() {
+            self.phase = Phase::Poisoned(cause);
+        } else if self.phase == Phase::Recovering && store.journal.is_ready() {
+            self.phase = Phase::Open;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A partition's control state in one entry: what is carried forward so that the journal's start can
+//! pass everything the partition ever said.
+//!
+//! ```text
+//!   head │ reigns × 12 B │ gaps × 16 B │ producers
+//!
+//!   head: log start u64, log end u64, committed u64, born u64, last append ms i64,
+//!         opened epoch u32 (all ones: none), reigns u32, gaps u32, producers u32
+//! ```
+//! A snapshot holds the effect of every entry before it, so replay lets it replace whatever it had
+//! pieced together. Little-endian.
+
+use base::{Committed, Epoch, LogEnd, LogStart, Offset, Seq};
+use zerocopy::little_endian::{I64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::history::{EpochHistory, Reign};
+use crate::partition::{Gap, Partition};
+use crate::partitions::Slot;
+use crate::producers::Producers;
+
+const NO_EPOCH: u32 = u32::MAX;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Head {
+    log_start: U64,
+    log_end: U64,
+    committed: U64,
+    born: U64,
+    last_append_ms: I64,
+    opened: U32,
+    reigns: U32,
+    gaps: U32,
+    producers: U32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ReignBytes {
+    epoch: U32,
+    start: U64,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct GapBytes {
+    from: U64,
+    to: U64,
+}
+
+/// Writes down `partition` and its producers into `out`, which is cleared first.
+pub(crate) fn encode(partition: &Partition, slot: Slot, producers: &Producers, out: &mut Vec<u8>) {
+    out.clear();
+    out.resize(size_of::<Head>(), 0);
+    for reign in partition.history.reigns() {
+        let bytes = ReignBytes { epoch: reign.epoch.0.into(), start: reign.start.0.into() };
+        out.extend_from_slice(bytes.as_bytes());
+    }
+    for gap in &partition.gaps {
+        let bytes = GapBytes { from: gap.from.0.into(), to: gap.to.0.into() };
+        out.extend_from_slice(bytes.as_bytes());
+    }
+    let producers = producers.encode(slot, out);
+    let head = Head {
+        log_start: partition.log_start.0.0.into(),
+        log_end: partition.log_end.0.0.into(),
+        committed: partition.committed.0.0.into(),
+        born: partition.born.0.into(),
+        last_append_ms: partition.last_append_ms.into(),
+        opened: partition.history.opened().map_or(NO_EPOCH, |epoch| epoch.0).into(),
+        reigns: (partition.history.reigns().len() as u32).into(),
+        gaps: (partition.gaps.len() as u32).into(),
+        producers: producers.into(),
+    };
+    out[..size_of::<Head>()].copy_from_slice(head.as_bytes());
+}
+
+/// Puts the state that [`encode`] wrote in the place of the partition's. `None` if the bytes are no
+/// snapshot: the journal's checksums held, so another build wrote them.
+pub(crate) fn restore(
+    partition: &mut Partition,
+    slot: Slot,
+    producers: &mut Producers,
+    bytes: &[u8],
+) -> Option<()> {
+    let (head, rest) = Head::ref_from_prefix(bytes).ok()?;
+    let count = |field: U32| field.get() as usize;
+    let (reigns, rest) =
+        <[ReignBytes]>::ref_from_prefix_with_elems(rest, count(head.reigns)).ok()?;
+    let (gaps, rest) = <[GapBytes]>::ref_from_prefix_with_elems(rest, count(head.gaps)).ok()?;
+    let reign = |bytes: &ReignBytes| Reign {
+        epoch: Epoch(bytes.epoch.get()),
+        start: Offset(bytes.start.get()),
+    };
+    let opened = Some(head.opened.get()).filter(|epoch| *epoch != NO_EPOCH).map(Epoch);
+    partition.history = EpochHistory::restore(reigns.iter().map(reign).collect(), opened)?;
+    let gap = |bytes: &GapBytes| Gap { from: Offset(bytes.from.get()), to: Offset(bytes.to.get()) };
+    partition.gaps = gaps.iter().map(gap).collect();
+    partition.log_start = LogStart(Offset(head.log_start.get()));
+    partition.log_end = LogEnd(Offset(head.log_end.get()));
+    partition.committed = Committed(Offset(head.committed.get()));
+    partition.born = Seq(head.born.get());
+    partition.last_append_ms = head.last_append_ms.get();
+    producers.restore(slot, head.producers.get(), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{PartitionId, TopicNumber};
+
+    use super::*;
+    use crate::{PartitionSettings, Planted};
+
+    fn partition() -> Partition {
+        let id = PartitionId::new(TopicNumber(1), 2);
+        Partition::new(id, PartitionSettings::default())
+    }
+
+    #[test]
+    fn a_snapshot_replaces_all_state() {
+        let mut before = partition();
+        before.history.open(Epoch(1), Offset(0));
+        before.history.open(Epoch(4), Offset(9));
+        before.gaps.push(Gap { from: Offset(3), to: Offset(5) });
+        before.log_start = LogStart(Offset(2));
+        before.log_end = LogEnd(Offset(11));
+        before.committed = Committed(Offset(10));
+        (before.born, before.last_append_ms) = (Seq(77), 123);
+        let mut producers = Producers::new(9, Planted::default());
+        let mut bytes = vec![1; 3];
+        encode(&before, Slot::at(0), &producers, &mut bytes);
+
+        let mut after = partition();
+        after.history.open(Epoch(9), Offset(0));
+        restore(&mut after, Slot::at(0), &mut producers, &bytes).unwrap();
+        assert_eq!(after.history, before.history);
+        assert_eq!(after.gaps, before.gaps);
+        assert_eq!((after.log_start, after.log_end), (before.log_start, before.log_end));
+        assert_eq!((after.committed, after.born), (before.committed, before.born));
+        assert_eq!(after.last_append_ms, 123);
+        for len in 0..bytes.len() {
+            let short = restore(&mut after, Slot::at(0), &mut producers, &bytes[..len]);
+            assert!(short.is_none(), "{len} bytes");
+        }
+    }
+}

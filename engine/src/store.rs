@@ -1,0 +1,181 @@
+//! The engine at work: one shard's partitions over one journal.
+//!
+//! ```text
+//!   append ─▶ tail (memory) ═ journal frame ─▶ durable ─▶ dues ─▶ memory and frames given back
+//!                 │                                         ▲
+//!                 └── destage ─▶ bin, synced ─▶ ExtentCommit ┤
+//!                 └── carry ──▶ a younger frame ─────────────┘
+//! ```
+//! Whatever only the journal holds holds its frame ([`Frames`]); the journal's start is the oldest
+//! frame held, and the arena gives back what lies before it.
+
+use std::collections::VecDeque;
+
+use base::{Arena, Done, Durable, Instant, Now, Offset, Op, PartitionId, Seq};
+
+use crate::config::EngineConfig;
+use crate::due::{Due, Dues};
+use crate::error::AppendError;
+use crate::frames::Frames;
+use crate::journal::{Journal, Placed};
+use crate::partitions::{Partitions, Slot};
+use crate::producers::Producers;
+use crate::touches::Touches;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) config: EngineConfig,
+    pub(crate) arena: Arena,
+    pub(crate) journal: Journal,
+    pub(crate) frames: Frames,
+    pub(crate) partitions: Partitions,
+    pub(crate) producers: Producers,
+    pub(crate) touches: Touches,
+    pub(crate) dues: Dues,
+    /// Partitions whose durable end moved and was not asked for.
+    advanced: VecDeque<Slot>,
+    /// Bytes put together before they go to the journal.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) pressure: Pressure,
+    durable_seen: Seq,
+}
+
+/// How full the journal, or its memory, is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Below 60 %.
+    #[default]
+    Calm,
+    /// From 60 % on: what leaves the journal leaves it faster.
+    Hurry,
+    /// From 80 % on: read from producers only now and then.
+    DelayProducers,
+    /// From 95 % on: only control entries are taken.
+    ControlOnly,
+}
+
+impl Pressure {
+    fn at(percent: u32) -> Self {
+        match percent {
+            0..60 => Self::Calm,
+            60..80 => Self::Hurry,
+            80..95 => Self::DelayProducers,
+            _ => Self::ControlOnly,
+        }
+    }
+}
+
+impl Store {
+    /// A store whose journal is empty, or whose entries are replayed next.
+    pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, first: Seq) -> Self {
+        config.check();
+        Self {
+            frames: Frames::new(first),
+            partitions: Partitions::new(),
+            producers: Producers::new(config.producers_max, config.journal.planted),
+            touches: Touches::default(),
+            dues: Dues::default(),
+            advanced: VecDeque::new(),
+            scratch: Vec::new(),
+            pressure: Pressure::Calm,
+            durable_seen: journal.durable_seq(),
+            config,
+            arena,
+            journal,
+        }
+    }
+
+    pub(crate) fn done(&mut self, now: Now, done: Done) {
+        if let Err(done) = self.journal.done(now, &mut self.arena, done) {
+            unreachable!("nobody asked for {done:?}");
+        }
+        self.settle();
+    }
+
+    pub(crate) fn turn(&mut self, now: Now) {
+        self.pressure = self.measure_pressure();
+        self.journal.turn(now, &mut self.arena);
+        self.settle();
+    }
+
+    pub(crate) fn poll_op(&mut self) -> Option<Op> {
+        self.journal.poll_op()
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.journal.next_timeout()
+    }
+
+    /// The next partition whose durable end moved since it was last asked for.
+    pub(crate) fn poll_durable(&mut self) -> Option<(PartitionId, Durable)> {
+        while let Some(slot) = self.advanced.pop_front() {
+            if let Some(partition) = self.partitions.get_mut(slot) {
+                partition.marks.advanced = false;
+                return Some((partition.id, partition.durable));
+            }
+        }
+        None
+    }
+
+    /// Whether a new batch may be taken at all.
+    pub(crate) fn admit(&self) -> Result<(), AppendError> {
+        if self.pressure == Pressure::ControlOnly {
+            return Err(AppendError::Busy);
+        }
+        Ok(())
+    }
+
+    /// A batch went into the tail of the partition in `slot`.
+    pub(crate) fn appended(&mut self, _slot: Slot, _placed: Placed) {}
+
+    /// Acts on what has become durable, and moves the journal's start.
+    fn settle(&mut self) {
+        let durable = self.journal.durable_seq();
+        if durable == self.durable_seen {
+            return;
+        }
+        self.durable_seen = durable;
+        while let Some(touch) = self.touches.pop(durable) {
+            self.advance_durable(touch.slot, touch.end);
+        }
+        while let Some((seq, due)) = self.dues.pop(durable) {
+            self.fall_due(seq, due);
+        }
+        self.advance_start(durable);
+    }
+
+    fn advance_durable(&mut self, slot: Slot, end: Offset) {
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
+        partition.durable = partition.durable.max(Durable(end));
+        if !partition.marks.advanced {
+            partition.marks.advanced = true;
+            self.advanced.push_back(slot);
+        }
+    }
+
+    fn fall_due(&mut self, seq: Seq, due: Due) {
+        match due {
+            Due::Snapshot { slot } => self.snapshot_durable(slot, seq),
+            Due::LogStart { slot, to } => self.drop_before(slot, to),
+            Due::Deleted { slot } => self.drop_partition(slot),
+            Due::Truncated { frames } => {
+                frames.into_iter().for_each(|frame| self.frames.release(frame));
+            }
+        }
+    }
+
+    fn advance_start(&mut self, durable: Seq) {
+        let start = self.frames.advance(durable.next());
+        self.journal.set_start(start);
+        match self.frames.oldest_payload() {
+            Some(payload) => self.arena.release_before(payload),
+            None => self.arena.release_all(),
+        }
+    }
+
+    fn measure_pressure(&self) -> Pressure {
+        let memory = self.arena.used_bytes() * 100 / self.arena.capacity_bytes();
+        Pressure::at(self.journal.occupancy().percent().max(memory as u32))
+    }
+}
