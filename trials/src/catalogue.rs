@@ -1,6 +1,13 @@
 //! The trials by name.
 
+mod bad_input;
+mod clients;
 mod disks;
+mod full_disk;
+mod kill_nine;
+mod poor_host;
+mod power_cut;
+mod rot;
 
 use crate::{Context, Outcome};
 
@@ -15,10 +22,117 @@ pub struct Trial {
     pub run: fn(&Context) -> Outcome,
 }
 
+const fn trial(
+    name: &'static str,
+    promise: &'static str,
+    limit_s: u64,
+    run: fn(&Context) -> Outcome,
+) -> Trial {
+    Trial { name, promise, limit_s, run }
+}
+
 /// Every trial, in the order in which they run.
-pub const TRIALS: &[Trial] = &[Trial {
-    name: "disks-lose-what-was-not-flushed",
-    promise: "the trials' own disks keep what was synced and lose the rest",
-    limit_s: 120,
-    run: disks::lose_what_was_not_flushed,
-}];
+pub const TRIALS: &[Trial] = &[
+    trial(
+        "disks-lose-what-was-not-flushed",
+        "the trials' own disks keep what was synced and lose the rest",
+        120,
+        disks::lose_what_was_not_flushed,
+    ),
+    trial(
+        "clients-round-trip",
+        "stock clients of several languages write and read through both views",
+        600,
+        clients::round_trip,
+    ),
+    trial(
+        "kill-nine-keeps-every-ack",
+        "100 x kill -9 under load: nothing acked is lost, altered, doubled or reordered",
+        600,
+        kill_nine::keep_every_ack,
+    ),
+    trial(
+        "pause-keeps-every-ack",
+        "SIGSTOP for 5 s under load: clients go on as if nothing had been",
+        120,
+        kill_nine::survive_a_pause,
+    ),
+    trial(
+        "power-cut-keeps-every-ack-xfs",
+        "20 power cuts below XFS: nothing acked is lost",
+        300,
+        power_cut::keep_every_ack_on_xfs,
+    ),
+    trial(
+        "power-cut-keeps-every-ack-ext4",
+        "20 power cuts below ext4: nothing acked is lost",
+        300,
+        power_cut::keep_every_ack_on_ext4,
+    ),
+    trial(
+        "dropped-cache-keeps-every-ack",
+        "power cuts on a disk that really drops unflushed writes: nothing acked is lost",
+        400,
+        power_cut::keep_every_ack_without_the_disk_cache,
+    ),
+    trial(
+        "dropped-cache-catches-forgotten-dsync",
+        "the same cut under a ring that forgets RWF_DSYNC does lose acked records",
+        120,
+        power_cut::lose_acks_when_dsync_is_forgotten,
+    ),
+    trial(
+        "full-disk-refuses-and-recovers",
+        "a full disk delays producers, serves readers and deletes, and recovers once it has room",
+        400,
+        full_disk::refuse_and_recover,
+    ),
+    trial(
+        "rot-in-the-journal-halts-one-partition",
+        "a damaged byte in the journal halts the partition it lies in, by name, and no other",
+        120,
+        rot::in_the_journal,
+    ),
+    trial(
+        "rot-in-a-bin-halts-one-partition",
+        "a damaged byte in a bin halts the partition it lies in, by name, and no other",
+        180,
+        rot::in_a_bin,
+    ),
+    trial(
+        "rot-in-the-control-journal-is-named",
+        "a damaged byte in the control journal is never taken for an absent topic",
+        120,
+        rot::in_the_control_journal,
+    ),
+    trial(
+        "bad-input-harms-nobody-else",
+        "noise, mutated frames, claimed gigabytes and stalled senders: bounded memory, others served",
+        300,
+        bad_input::harm_nobody_else,
+    ),
+    trial(
+        "idle-connections-cost-little",
+        "2,000 idle connections: bounded memory, others served",
+        120,
+        bad_input::idle_connections,
+    ),
+    trial(
+        "small-memlock-serves-without-root",
+        "an ordinary user with 8 MiB of lockable memory is served",
+        60,
+        poor_host::serve_with_little_lockable_memory,
+    ),
+    trial(
+        "refused-starts-say-what-to-do",
+        "a start that cannot be is one clear sentence and a failure",
+        120,
+        poor_host::refuse_clearly,
+    ),
+    trial(
+        "no-io-uring-is-one-sentence",
+        "where io_uring is disabled the server says how to enable it",
+        30,
+        poor_host::refuse_without_io_uring,
+    ),
+];

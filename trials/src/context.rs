@@ -21,13 +21,19 @@ pub struct Context {
 impl Context {
     /// Empties the folder of the trial called `name`.
     pub fn new(name: &str) -> Outcome<Self> {
-        let folder = target_folder().join("trials").join(name);
+        let folder = folder_of(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
         std::fs::create_dir_all(&folder)?;
         let given = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
         Ok(Self { folder, seed: given.unwrap_or_else(|| fastrand::u64(..1 << 32)) })
+    }
+
+    /// Removes what the trial called `name` left behind.
+    pub fn clear(name: &str) {
+        // A mount that would not go away keeps its folder: the next run says so.
+        let _ = std::fs::remove_dir_all(folder_of(name));
     }
 
     /// A folder on a real file system, empty at the start of the trial.
@@ -58,6 +64,10 @@ impl Context {
             "cargo build --release -p server --features mutants --target-dir target/mutants";
         binary(MUTANTS_VARIABLE, "mutants/release", build)
     }
+}
+
+fn folder_of(name: &str) -> PathBuf {
+    target_folder().join("trials").join(name)
 }
 
 /// The folder that cargo builds into: this program lies in it.

@@ -10,6 +10,8 @@ use trials::catalogue::{TRIALS, Trial};
 use trials::{Context, Trouble};
 
 const SKIPPED: u8 = 77;
+/// One trial changes it, and may be ended before it has changed it back.
+const IO_URING_SETTING: &str = "/proc/sys/kernel/io_uring_disabled";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +40,11 @@ fn run_all(words: &[&str]) -> ExitCode {
     for trial in TRIALS.iter().filter(chosen) {
         println!("trial {}: {}", trial.name, trial.promise);
         let start = Instant::now();
+        let setting = std::fs::read_to_string(IO_URING_SETTING).ok();
         let code = run_apart(trial);
+        if let Some(setting) = setting {
+            restore(IO_URING_SETTING, &setting);
+        }
         println!("  {:.1} s", start.elapsed().as_secs_f64());
         match code {
             Some(0) => passed += 1,
@@ -85,6 +91,12 @@ fn run_apart(trial: &Trial) -> Option<i32> {
     child.wait().expect("a child can be waited for").code()
 }
 
+fn restore(setting: &str, value: &str) {
+    if std::fs::read_to_string(setting).is_ok_and(|now| now != value) {
+        std::fs::write(setting, value).expect("what a trial could change, its runner can");
+    }
+}
+
 fn run_here(name: &str) -> ExitCode {
     let trial = TRIALS.iter().find(|trial| trial.name == name).expect("the runner names it");
     let outcome = Context::new(name).and_then(|context| {
@@ -94,6 +106,7 @@ fn run_here(name: &str) -> ExitCode {
     match outcome {
         Ok(seen) => {
             println!("  passed: {seen}");
+            Context::clear(name);
             ExitCode::SUCCESS
         }
         Err(trouble) => {

@@ -155,7 +155,7 @@ fn connect(load: &Load, ledger: &Arc<Mutex<Ledger>>) -> Outcome<Client> {
         .set("retry.backoff.ms", "20")
         .set("retry.backoff.max.ms", "100")
         .set("linger.ms", "1")
-        .set("queue.buffering.max.messages", "20000")
+        .set("queue.buffering.max.kbytes", "16384")
         .create_with_context(scribe)?;
     Ok(client)
 }

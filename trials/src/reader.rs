@@ -14,10 +14,18 @@ use crate::{Outcome, Trouble};
 
 /// How long a reader waits for the next record.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// No record for so long: a damaged partition has served what it can.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Reads every partition of the load's topic and audits it.
 pub fn audit(load: &Load, ledger: &Ledger) -> Outcome<Verdict> {
-    let log = read_all(load)?;
+    let partitions: Vec<i32> = (0..load.partitions).collect();
+    audit_partitions(load, ledger, &partitions)
+}
+
+/// Reads some partitions of the load's topic and audits them; the ledger must know no other.
+pub fn audit_partitions(load: &Load, ledger: &Ledger, partitions: &[i32]) -> Outcome<Verdict> {
+    let log = read(load, partitions)?;
     let digest_of = |stamp: Stamp| {
         let record = stamp.record(load.run, load.body_bytes_max);
         digest(&record.key, &record.value)
@@ -25,24 +33,39 @@ pub fn audit(load: &Load, ledger: &Ledger) -> Outcome<Verdict> {
     Ok(ledger.audit(&log, digest_of))
 }
 
-/// Every record of every partition, in the order of arrival.
-pub fn read_all(load: &Load) -> Outcome<HashMap<i32, Vec<Found>>> {
-    let consumer: BaseConsumer = client_config(&load.bootstrap)
-        .set("group.id", "trials") // unused, but librdkafka assigns nothing without
-        .set("enable.auto.commit", "false")
-        .set("check.crcs", "true")
-        .set("auto.offset.reset", "error")
-        .set("fetch.wait.max.ms", "100")
-        .create()?;
+/// What a damaged partition still serves: from its start until its end, an error or silence.
+pub fn read_until_error(load: &Load, partition: i32) -> Outcome<Vec<Found>> {
+    let consumer = connect(load)?;
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&load.topic, partition, Offset::Offset(0))?;
+    consumer.assign(&assignment)?;
+    let mut records = Vec::new();
+    let mut deadline = Instant::now() + SILENCE;
+    while Instant::now() < deadline {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                records.push(found(load, &message));
+                deadline = Instant::now() + SILENCE;
+            }
+            Some(Err(_)) => break,
+            None => {}
+        }
+    }
+    Ok(records)
+}
+
+/// Every record of the partitions, in the order of arrival.
+fn read(load: &Load, partitions: &[i32]) -> Outcome<HashMap<i32, Vec<Found>>> {
+    let consumer = connect(load)?;
     let mut log = HashMap::new();
     let mut missing = 0;
     let mut assignment = TopicPartitionList::new();
-    for partition in 0..load.partitions {
-        let (start, end) = consumer.fetch_watermarks(&load.topic, partition, PATIENCE)?;
+    for partition in partitions {
+        let (start, end) = consumer.fetch_watermarks(&load.topic, *partition, PATIENCE)?;
         missing += end - start;
-        log.insert(partition, Vec::with_capacity((end - start) as usize));
+        log.insert(*partition, Vec::with_capacity((end - start) as usize));
         if start < end {
-            assignment.add_partition_offset(&load.topic, partition, Offset::Offset(start))?;
+            assignment.add_partition_offset(&load.topic, *partition, Offset::Offset(start))?;
         }
     }
     consumer.assign(&assignment)?;
@@ -63,6 +86,17 @@ pub fn read_all(load: &Load) -> Outcome<HashMap<i32, Vec<Found>>> {
         }
     }
     Ok(log)
+}
+
+fn connect(load: &Load) -> Outcome<BaseConsumer> {
+    let consumer = client_config(&load.bootstrap)
+        .set("group.id", "trials") // unused, but librdkafka assigns nothing without
+        .set("enable.auto.commit", "false")
+        .set("check.crcs", "true")
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "100")
+        .create()?;
+    Ok(consumer)
 }
 
 fn found(load: &Load, message: &impl Message) -> Found {

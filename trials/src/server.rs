@@ -30,7 +30,6 @@ pub struct Launch {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    ports: Ports,
     output: Receiver<String>,
     said: Vec<String>,
     ready_after: Duration,
@@ -69,9 +68,16 @@ impl Launch {
         self
     }
 
+    /// Where clients of the node view bootstrap.
     #[must_use]
-    pub fn ports(&self) -> Ports {
-        self.ports
+    pub fn node_view(&self) -> String {
+        Ports::address(self.ports.node)
+    }
+
+    /// Where clients of the core view bootstrap.
+    #[must_use]
+    pub fn core_view(&self) -> String {
+        Ports::address(self.ports.core)
     }
 
     #[must_use]
@@ -105,7 +111,7 @@ impl Launch {
         forward(stdout.expect("it is piped"), lines.clone());
         forward(stderr.expect("it is piped"), lines);
         let ready_after = start.elapsed();
-        Ok(Server { child, ports: self.ports, output, said: Vec::new(), ready_after })
+        Ok(Server { child, output, said: Vec::new(), ready_after })
     }
 
     fn command(&self) -> Command {
@@ -137,18 +143,6 @@ impl Server {
     #[must_use]
     pub fn ready_after(&self) -> Duration {
         self.ready_after
-    }
-
-    /// Where clients of the node view bootstrap.
-    #[must_use]
-    pub fn node_view(&self) -> String {
-        Ports::address(self.ports.node)
-    }
-
-    /// Where clients of the core view bootstrap.
-    #[must_use]
-    pub fn core_view(&self) -> String {
-        Ports::address(self.ports.core)
     }
 
     /// Ends the process as `kill -9` does, and waits until it is gone.

@@ -1,0 +1,95 @@
+//! Hosts that lack something: the server makes do, or says in one sentence what to do.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::command::{need, need_root, run};
+use crate::scene::Scene;
+use crate::{Context, Launch, Outcome, Trouble, ensure};
+
+const NOBODY: &str = "65534";
+
+/// The server as nobody, with the 8 MiB of lockable memory that many systems give.
+pub(super) fn serve_with_little_lockable_memory(context: &Context) -> Outcome {
+    need_root()?;
+    need(&["prlimit", "setpriv", "chown"])?;
+    // Nobody may not be able to read where the build put it.
+    let program = context.folder().join("chiplog");
+    std::fs::copy(context.server()?, &program)?;
+    let data = context.folder().join("data");
+    std::fs::create_dir(&data)?;
+    run("chown", &[NOBODY, &data.display().to_string()])?;
+    let mut scene = Scene::new(context, program, &data)?;
+    let user = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"];
+    let wrapper = ["prlimit", "--memlock=8388608:8388608", "setpriv"];
+    scene.launch = scene.launch.through(&[&wrapper[..], &user[..]].concat());
+    let (mut server, producers) = scene.begin()?;
+    producers.await_acks(1000, crate::scene::ACK_LIMIT)?;
+    let kept = scene.expect_kept(&producers.finish()?)?;
+    let said = server.said();
+    ensure!(said.to_lowercase().contains("memlock"), "the limit's cost is not named in:\n{said}");
+    server.stop()?;
+    Ok(kept)
+}
+
+/// Starts that must fail; each with a word that its sentence must hold.
+pub(super) fn refuse_clearly(context: &Context) -> Outcome {
+    let program = context.server()?;
+    let data = context.folder().join("data");
+    let launch = || Launch::new(program.clone(), &data, 1);
+    let first = launch()?.start()?;
+    let second = refused(&launch()?, "a second server", &["pid", "process"])?;
+    drop(first);
+
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let port = refused(&launch()?.flag("--listen", &address), "a taken port", &[&address])?;
+
+    let foreign = context.folder().join("foreign");
+    std::fs::create_dir(&foreign)?;
+    std::fs::write(foreign.join("thesis.txt"), "not a log")?;
+    let foreign = Launch::new(program.clone(), &foreign, 1)?;
+    refused(&foreign, "a foreign folder", &["foreign"])?;
+
+    let config = context.folder().join("chiplog.toml");
+    std::fs::write(&config, "lisen = \"127.0.0.1:9092\"\n")?;
+    let typo = launch()?.flag("--config", &config.display().to_string());
+    refused(&typo, "an unknown key", &["lisen", "listen"])?;
+
+    let open = launch()?.flag("--listen", "0.0.0.0:0");
+    refused(&open, "a wildcard address", &["--advertise"])?;
+    if Path::new("/dev/shm").is_dir() {
+        let memory = Path::new("/dev/shm/chiplog-trial");
+        refused(&Launch::new(program, memory, 1)?, "a folder in memory", &["tmpfs"])?;
+        let _ = std::fs::remove_dir_all(memory);
+    }
+    Ok(format!("six sentences, among them: {second} · {port}"))
+}
+
+/// Only in CI, where nothing else runs: the setting is the whole machine's. The runner restores it.
+pub(super) fn refuse_without_io_uring(context: &Context) -> Outcome {
+    need_root()?;
+    if std::env::var_os("CI").is_none() {
+        return Err(Trouble::Skipped(
+            "it turns io_uring off for the whole machine: CI only".into(),
+        ));
+    }
+    let launch = Launch::new(context.server()?, &context.folder().join("data"), 1)?;
+    run("sysctl", &["-q", "kernel.io_uring_disabled=2"])?;
+    let said = refused(&launch, "no io_uring", &["kernel.io_uring_disabled"]);
+    run("sysctl", &["-q", "kernel.io_uring_disabled=0"])?;
+    said
+}
+
+/// Starts a server that must refuse with a non-zero exit, in few words that hold one of `words`.
+fn refused(launch: &Launch, case: &str, words: &[&str]) -> Outcome {
+    let (status, said) = launch.start_refused()?;
+    ensure!(!status.success(), "{case}: it ended in success, and said: {said}");
+    let complaint = said.lines().last().unwrap_or_default().to_owned();
+    ensure!(
+        words.iter().any(|word| complaint.contains(word)),
+        "{case}: {words:?} expected in: {said}"
+    );
+    ensure!(complaint.len() < 400, "{case}: not one sentence: {complaint}");
+    Ok(complaint)
+}
