@@ -24,9 +24,19 @@
 
 mod builder;
 mod config;
+pub mod dump;
 mod entry;
 mod frame;
+mod image;
+mod loader;
+mod reader;
+mod recovered;
+mod recovery;
+mod reload;
+mod scan;
 mod segments;
+mod succession;
+pub mod verdict;
 mod window;
 
 use core::fmt;
@@ -42,7 +52,10 @@ use window::{InFlight, Window};
 pub use config::{ConfigError, JournalConfig};
 pub use entry::{EntryKind, NewEntry, Placed};
 pub use frame::{Body, Entry, Head, Place, Probe, Stamp};
+pub use recovered::{Damage, Recovered, RecoveredEntry, RecoveryReport, Touched};
+pub use recovery::{Recovery, RecoveryError};
 pub use segments::Occupancy;
+pub use verdict::{Evidence, Verdict};
 
 use crate::Mutant;
 

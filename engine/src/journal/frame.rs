@@ -5,8 +5,8 @@
 //!  ┌────────┬───────────────┬───────────────────────────┬──────┐
 //!  │ header │ payloads      │ descriptors, 40 B each    │ zero │
 //!  └────────┴───────────────┴───────────────────────────┴──────┘
-//!   header crc: seed, header
 //!   frame crc:  seed, header, descriptors         seed = journal id, segment, position
+//!   header crc: seed, header, frame crc
 //!   descriptor: crc of its payload
 //! ```
 //! Descriptors stand behind the payloads, so that a payload is copied once, to its final place,
@@ -34,13 +34,13 @@ pub(super) const VERSION: u16 = 1;
 
 const HEADER_BYTES: usize = size_of::<FrameHeader>();
 const DESCRIPTOR_BYTES: usize = size_of::<Descriptor>();
-/// Header bytes that both checksums cover: all but the checksums themselves.
+/// Header bytes in front of the checksums.
 const COVERED_BYTES: usize = 88;
 /// Descriptor flag: the entry repeats an older one.
 const CARRIED: u8 = 1;
 
 const _: () = assert!(HEADER_BYTES == 96 && DESCRIPTOR_BYTES == 40);
-const _: () = assert!(COVERED_BYTES == core::mem::offset_of!(FrameHeader, header_crc));
+const _: () = assert!(COVERED_BYTES == core::mem::offset_of!(FrameHeader, frame_crc));
 
 /// A frame's header as it stands on disk.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -61,8 +61,8 @@ pub(super) struct FrameHeader {
     segment: U16,
     version: U16,
     reserved: [u8; 8],
-    header_crc: U32,
     frame_crc: U32,
+    header_crc: U32,
 }
 
 /// One entry of a frame as it stands on disk.
@@ -112,8 +112,9 @@ pub struct Head {
     pub frame_bytes: u32,
     pub entries: u32,
     descriptors_at: u32,
-    header_crc: u32,
     pub frame_crc: u32,
+    /// Checksum of seed and header, which the frame CRC continues.
+    seeded_crc: u32,
 }
 
 /// An entry as a frame's descriptors tell it.
@@ -231,34 +232,30 @@ pub(super) fn header(
         segment: stamp.place.segment.into(),
         version: VERSION.into(),
         reserved: [0; 8],
-        header_crc: U32::ZERO,
         frame_crc: U32::ZERO,
+        header_crc: U32::ZERO,
     };
-    let header_crc = header.checksum(stamp.place);
-    let frame_crc = crc32c_append(header_crc, descriptors.as_bytes());
-    header.header_crc = header_crc.into();
+    let seeded_crc = header.seeded_crc();
+    let frame_crc = crc32c_append(seeded_crc, descriptors.as_bytes());
     header.frame_crc = frame_crc.into();
+    header.header_crc = crc32c_append(seeded_crc, header.frame_crc.as_bytes()).into();
     (header, frame_crc)
 }
 
 impl FrameHeader {
-    fn checksum(&self, place: Place) -> u32 {
+    /// Checksum of the seed, for the place that the header itself names, and of the header.
+    fn seeded_crc(&self) -> u32 {
         let mut seed = [0; 18];
         seed[..8].copy_from_slice(self.journal.as_bytes());
-        seed[8..10].copy_from_slice(&place.segment.to_le_bytes());
-        seed[10..].copy_from_slice(&place.position.to_le_bytes());
+        seed[8..10].copy_from_slice(self.segment.as_bytes());
+        seed[10..].copy_from_slice(self.position.as_bytes());
         crc32c_append(crc32c(&seed), &self.as_bytes()[..COVERED_BYTES])
     }
 
-    /// The place that the header itself names.
-    fn claimed(&self) -> Place {
-        Place { segment: self.segment.get(), position: self.position.get() }
-    }
-
-    fn decode(&self) -> Head {
+    fn decode(&self, seeded_crc: u32) -> Head {
         Head {
             stamp: Stamp {
-                place: self.claimed(),
+                place: Place { segment: self.segment.get(), position: self.position.get() },
                 seq: Seq(self.seq.get()),
                 durable: Seq(self.durable.get()),
                 start: Seq(self.start.get()),
@@ -269,8 +266,8 @@ impl FrameHeader {
             frame_bytes: self.frame_bytes.get(),
             entries: self.entries.get(),
             descriptors_at: self.descriptors_at.get(),
-            header_crc: self.header_crc.get(),
             frame_crc: self.frame_crc.get(),
+            seeded_crc,
         }
     }
 }
@@ -280,14 +277,17 @@ impl Head {
     #[must_use]
     pub fn probe(block: &[u8], journal: u64) -> Probe {
         let Ok((header, _)) = FrameHeader::ref_from_prefix(block) else { return Probe::Nothing };
-        let ours = header.magic == MAGIC && header.journal.get() == journal;
-        if !ours || header.checksum(header.claimed()) != header.header_crc.get() {
+        if header.magic != MAGIC || header.journal.get() != journal {
+            return Probe::Nothing;
+        }
+        let seeded_crc = header.seeded_crc();
+        if crc32c_append(seeded_crc, header.frame_crc.as_bytes()) != header.header_crc.get() {
             return Probe::Nothing;
         }
         if header.version.get() != VERSION {
             return Probe::Version(header.version.get());
         }
-        let head = header.decode();
+        let head = header.decode(seeded_crc);
         if head.is_plausible() { Probe::Head(head) } else { Probe::Nothing }
     }
 
@@ -308,7 +308,7 @@ impl Head {
     #[must_use]
     pub fn body(&self, frame: &[u8]) -> Body {
         let Some(descriptors) = self.descriptors(frame) else { return Body::Lost };
-        if crc32c_append(self.header_crc, descriptors.as_bytes()) != self.frame_crc {
+        if crc32c_append(self.seeded_crc, descriptors.as_bytes()) != self.frame_crc {
             return Body::Lost;
         }
         let intact = |one: &Descriptor| one.decode().is_some_and(|entry| entry.is_intact(frame));

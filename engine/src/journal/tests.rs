@@ -3,9 +3,12 @@ use base::{Batch, Epoch, Offset, Page, PageMemory, PartitionId, ShardId, TopicNu
 
 use super::*;
 
-pub(super) const SEGMENT: u32 = 64 << 10;
+mod crash;
+mod disk;
 
-pub(super) fn config() -> JournalConfig {
+pub(crate) const SEGMENT: u32 = 64 << 10;
+
+pub(crate) fn config() -> JournalConfig {
     JournalConfig {
         segment_bytes: SEGMENT,
         segments: 4,
@@ -15,7 +18,7 @@ pub(super) fn config() -> JournalConfig {
     }
 }
 
-pub(super) fn control(payload: u64) -> NewEntry {
+pub(crate) fn control(payload: u64) -> NewEntry {
     NewEntry {
         kind: EntryKind::LogStart,
         carried: false,
@@ -26,7 +29,7 @@ pub(super) fn control(payload: u64) -> NewEntry {
     }
 }
 
-fn data(base: u64, value: &[u8]) -> (NewEntry, Vec<u8>) {
+pub(crate) fn data(base: u64, value: &[u8]) -> (NewEntry, Vec<u8>) {
     let mut builder = BatchBuilder::new(0);
     builder.push(0, None, Some(value), &[]);
     let mut bytes = builder.build();
