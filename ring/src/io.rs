@@ -1,0 +1,64 @@
+//! What every part of the reactor performs I/O with.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use base::{CoreId, ShardId, Span};
+
+use crate::counters::ReactorCounters;
+use crate::feature::Feature;
+use crate::flight::{Flight, FlightId, Flights, Kind};
+use crate::memory::{Lasting, Mapping};
+use crate::uring::{Target, Uring};
+
+/// One core's ring and what flies on it.
+#[derive(Debug)]
+pub(crate) struct Io {
+    pub(crate) uring: Uring,
+    pub(crate) flights: Flights,
+    pub(crate) counters: Arc<ReactorCounters>,
+    pub(crate) arenas: Vec<ArenaPlace>,
+}
+
+/// Where a shard's arena lies, and its place among the registered buffers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArenaPlace {
+    pub(crate) shard: ShardId,
+    pub(crate) mapping: Mapping,
+    pub(crate) buffer: Option<u16>,
+}
+
+impl Io {
+    pub(crate) fn launch(&mut self, target: Target, flight: Flight) -> FlightId {
+        self.counters.submissions.add(1);
+        self.flights.launch(&mut self.uring, target, flight)
+    }
+
+    /// Whether peers are woken through their rings.
+    pub(crate) fn nudges(&self) -> bool {
+        self.uring.features().has(Feature::MsgRing)
+    }
+
+    /// Wakes `core`, which sleeps on `ring`, with the next enter.
+    pub(crate) fn nudge(&mut self, ring: RawFd, core: CoreId) {
+        self.counters.submissions.add(1);
+        self.uring.nudge(ring, Kind::Nudge.user_data(0), Kind::NudgeFailed.user_data(core.0));
+    }
+
+    pub(crate) fn arena(&self, shard: ShardId) -> &ArenaPlace {
+        let place = self.arenas.iter().find(|place| place.shard == shard);
+        place.unwrap_or_else(|| panic!("shard {shard} has no arena on this core"))
+    }
+}
+
+impl ArenaPlace {
+    /// `bytes`, which `span` names, with the proof that they stay mapped.
+    pub(crate) fn lasting(&self, bytes: Option<&[u8]>, span: Span) -> Lasting {
+        let shard = self.shard;
+        let bytes =
+            bytes.unwrap_or_else(|| panic!("{span:?} of shard {shard} is pinned, yet reclaimed"));
+        self.mapping.lasting(bytes).unwrap_or_else(|| {
+            panic!("the arena of shard {shard} does not lie in the mapping given for it")
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Memory that stays mapped for the life of the process, on huge pages where the host has them.
+//!
+//! The kernel reads an arena while a write is in flight, and fills receive buffers whenever bytes
+//! arrive. Nothing can then be freed too early if nothing is ever freed: both are mapped once per
+//! process and shard. [`Mapping`] is the proof that an address range is such memory.
+
+use core::fmt;
+use core::ptr::{self, NonNull};
+use std::io;
+
+use base::{PAGE_BYTES, Page, PageMemory};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+const HUGE_BYTES: usize = 2 << 20;
+
+/// Where a [`PageMemory`] made by [`map_pages`] lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    address: usize,
+    bytes: usize,
+    backing: Backing,
+}
+
+/// What kind of pages a mapping asked for and got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Reserved 2 MiB pages (`vm.nr_hugepages`).
+    Reserved,
+    /// Transparent huge pages, as far as the kernel finds them.
+    Transparent,
+    /// 4 KiB pages.
+    Small,
+}
+
+/// There is no memory of that size.
+#[derive(Debug)]
+pub struct MapError {
+    pub bytes: usize,
+    pub source: io::Error,
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, source } = self;
+        write!(f, "cannot map {bytes} bytes of memory ({source}): configure smaller arenas")
+    }
+}
+
+impl std::error::Error for MapError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl fmt::Display for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reserved => "reserved huge pages",
+            Self::Transparent => "transparent huge pages",
+            Self::Small => "4 KiB pages",
+        })
+    }
+}
+
+/// Bytes inside a [`Mapping`]: the address can be given to the kernel at any time, since it is
+/// never unmapped. That the bytes do not change is the arena's promise, by its pin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lasting {
+    address: *const u8,
+    bytes: u32,
+}
+
+impl Lasting {
+    pub(crate) fn address(self) -> *const u8 {
+        self.address
+    }
+
+    pub(crate) fn bytes(self) -> u32 {
+        self.bytes
+    }
+}
+
+impl Mapping {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[must_use]
+    pub fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// `bytes` with the proof that they are never unmapped; `None` if they lie elsewhere.
+    pub(crate) fn lasting(&self, bytes: &[u8]) -> Option<Lasting> {
+        let from = bytes.as_ptr().addr().checked_sub(self.address)?;
+        let inside = from.checked_add(bytes.len())? <= self.bytes;
+        inside.then_some(Lasting { address: bytes.as_ptr(), bytes: bytes.len() as u32 })
+    }
+
+    /// The whole mapping, as registration wants it.
+    pub(crate) fn iovec(&self) -> libc::iovec {
+        libc::iovec {
+            iov_base: ptr::with_exposed_provenance_mut(self.address),
+            iov_len: self.bytes,
+        }
+    }
+}
+
+/// At least `bytes` of zeroed, resident pages for an arena, never unmapped. A multiple of 2 MiB
+/// wastes nothing.
+pub fn map_pages(bytes: usize) -> Result<(PageMemory, Mapping), MapError> {
+    let pages = bytes.div_ceil(PAGE_BYTES).max(1);
+    let (start, backing) = map_region(pages * PAGE_BYTES)?;
+    let pages = ptr::slice_from_raw_parts_mut(start.cast::<Page>().as_ptr(), pages);
+    // SAFETY: the region is fresh, zeroed, page-aligned, that long, never unmapped, and nobody
+    // else has its address.
+    let memory: &'static mut [Page] = unsafe { &mut *pages };
+    let mapping = Mapping {
+        address: memory.as_mut_ptr().expose_provenance(),
+        bytes: size_of_val(memory),
+        backing,
+    };
+    Ok((PageMemory::Mapped(memory), mapping))
+}
+
+/// A fresh region of zeroed memory, page-aligned, that is never unmapped.
+pub(crate) fn map_region(bytes: usize) -> Result<(NonNull<u8>, Backing), MapError> {
+    let explain = |source: rustix::io::Errno| MapError { bytes, source: source.into() };
+    if HUGE_BYTES <= bytes {
+        let whole = bytes.next_multiple_of(HUGE_BYTES);
+        if let Ok(start) = map(whole, MapFlags::HUGETLB) {
+            return Ok((start, Backing::Reserved));
+        }
+    }
+    // Huge pages need aligned addresses; the slack is address space, not memory.
+    let slack = if HUGE_BYTES <= bytes { HUGE_BYTES } else { 0 };
+    let start = map(bytes + slack, MapFlags::empty()).map_err(explain)?;
+    if slack == 0 {
+        return Ok((start, Backing::Small));
+    }
+    let offset = start.as_ptr().align_offset(HUGE_BYTES);
+    // SAFETY: the mapping has a slack of one huge page, and `offset` is below it.
+    let start = unsafe { start.add(offset) };
+    let huge = advise(start, bytes, Advice::LinuxHugepage).is_ok();
+    // Pages touched now are not faulted in while a client waits; refusal only makes that later.
+    let _ = advise(start, bytes, Advice::LinuxPopulateWrite);
+    Ok((start, if huge { Backing::Transparent } else { Backing::Small }))
+}
+
+fn map(bytes: usize, flags: MapFlags) -> rustix::io::Result<NonNull<u8>> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = flags | MapFlags::PRIVATE;
+    // SAFETY: the kernel chooses a free address, so nothing that exists is replaced.
+    let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, protection, flags) }?;
+    Ok(NonNull::new(start.cast()).expect("the kernel maps nothing at address 0"))
+}
+
+fn advise(start: NonNull<u8>, bytes: usize, advice: Advice) -> rustix::io::Result<()> {
+    // SAFETY: both kinds of advice that are given leave the contents of the region as they are.
+    unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, advice) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bytes_inside_the_mapping_are_lasting() {
+        let (memory, mapping) = map_pages(3 * PAGE_BYTES).unwrap();
+        assert_eq!(memory.len(), 3);
+        let bytes = Page::bytes(&memory);
+        assert!(bytes.iter().all(|byte| *byte == 0));
+        assert!(mapping.lasting(bytes).is_some());
+        assert!(mapping.lasting(&bytes[4096..]).is_some());
+        assert!(mapping.lasting(&[0; 8]).is_none());
+        let other = map_pages(PAGE_BYTES).unwrap();
+        assert!(mapping.lasting(Page::bytes(&other.0)).is_none());
+    }
+
+    #[test]
+    fn large_mappings_are_aligned_for_huge_pages() {
+        let (memory, mapping) = map_pages(HUGE_BYTES).unwrap();
+        assert_eq!(memory.as_ptr().addr() % HUGE_BYTES, 0);
+        assert_eq!(mapping.bytes(), HUGE_BYTES);
+    }
+}

@@ -1,0 +1,145 @@
+//! The disk side.
+
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use base::{Done, FileId, FileKind, IoError, Op, Page, Token};
+use ring::{FolderError, PollMode, ShardFolder};
+
+use crate::machine::{Echo, JOURNAL, Route, SHARD};
+use crate::rig::{Core, config, folder, make_journal, pattern, wait_until};
+
+const BIN: FileId = FileId { shard: SHARD, kind: FileKind::Bin(3) };
+
+/// Runs `ops` and returns their completions.
+fn run(path: &std::path::Path, ops: Vec<Op>) -> Vec<Done> {
+    let count = ops.len();
+    let core = Core::with_shard(config(PollMode::Park), path, move |arena| {
+        let mut machine = Echo::new(Route::Plain, arena);
+        machine.to_ask = ops;
+        machine
+    });
+    let counters = &core.counters;
+    let _ = wait_ended(counters, count);
+    core.stop_cleanly().done
+}
+
+fn wait_ended(counters: &ring::ReactorCounters, count: usize) -> u64 {
+    let ended = || {
+        counters.writes.get() + counters.reads.get() + counters.syncs.get() + counters.created.get()
+    };
+    wait_until(|| count as u64 <= ended());
+    ended()
+}
+
+fn pages(count: usize) -> Box<[Page]> {
+    let mut pages = Page::boxed(count);
+    let bytes = pattern(count * 4096);
+    Page::bytes_mut(&mut pages).copy_from_slice(&bytes);
+    pages
+}
+
+#[test]
+fn a_file_is_made_of_written_zeros_and_then_written_and_read() {
+    let folder = folder();
+    let made = run(folder.path(), vec![Op::Create { tok: Token(1), file: BIN, bytes: 3 << 20 }]);
+    assert!(matches!(made[..], [Done::Created { tok: Token(1), res: Ok(()) }]), "{made:?}");
+    let path = folder.path().join("bins/00003.bin");
+    assert!(std::fs::read(&path).expect("made").iter().all(|byte| *byte == 0));
+    assert_eq!(std::fs::metadata(&path).expect("made").len(), 3 << 20);
+    let done = run(
+        folder.path(),
+        vec![
+            Op::WritePages { tok: Token(2), file: BIN, pos: 8192, pages: pages(3), sync: true },
+            Op::Sync { tok: Token(3), file: BIN },
+        ],
+    );
+    assert_eq!(done.len(), 2);
+    for done in done {
+        assert!(
+            matches!(
+                done,
+                Done::WrotePages { tok: Token(2), res: Ok(()), .. }
+                    | Done::Synced { tok: Token(3), res: Ok(()) }
+            ),
+            "{done:?}"
+        );
+    }
+    let mut written = vec![0; 3 * 4096];
+    std::fs::File::open(&path).expect("made").read_exact_at(&mut written, 8192).expect("in it");
+    assert!(written == pattern(3 * 4096));
+    let read = Op::Read { tok: Token(4), file: BIN, pos: 8192, into: Page::boxed(3) };
+    let done = run(folder.path(), vec![read]).remove(0);
+    let Done::Filled { tok: Token(4), buf, res: Ok(()) } = done else { panic!("{done:?}") };
+    assert!(Page::bytes(&buf) == pattern(3 * 4096));
+}
+
+#[test]
+fn what_cannot_be_done_says_why_and_gives_memory_back() {
+    let folder = folder();
+    make_journal(folder.path());
+    let behind_the_end = crate::machine::JOURNAL_BYTES - 4096;
+    let done = run(
+        folder.path(),
+        vec![Op::Read { tok: Token(1), file: JOURNAL, pos: behind_the_end, into: Page::boxed(2) }],
+    );
+    let [Done::Filled { res, buf, .. }] = &done[..] else { panic!("{done:?}") };
+    assert_eq!(*res, Err(IoError::Short { wanted: 8192, got: 4096 }));
+    assert_eq!(buf.len(), 2);
+    let done = run(
+        folder.path(),
+        vec![
+            Op::Sync { tok: Token(1), file: JOURNAL },
+            Op::Create { tok: Token(2), file: BIN, bytes: 4096 },
+        ],
+    );
+    assert_eq!(done.len(), 2, "{done:?}");
+    let core = Core::with_shard(config(PollMode::Park), folder.path(), |arena| {
+        let mut machine = Echo::new(Route::Plain, arena);
+        let missing = FileId { shard: SHARD, kind: FileKind::Segment(9) };
+        machine.to_ask = vec![Op::WritePages {
+            tok: Token(5),
+            file: missing,
+            pos: 0,
+            pages: Page::boxed(1),
+            sync: true,
+        }];
+        machine
+    });
+    let done = core.stop_cleanly().done;
+    let [Done::WrotePages { tok: Token(5), res: Err(error), .. }] = &done[..] else {
+        panic!("{done:?}")
+    };
+    assert!(matches!(error, IoError::Errno(2)), "{error}");
+}
+
+#[test]
+fn a_folder_is_scanned_cleaned_and_locked() {
+    let folder = folder();
+    make_journal(folder.path());
+    let unfinished = folder.path().join("bins/00001.bin.new");
+    std::fs::create_dir(folder.path().join("bins")).expect("new");
+    std::fs::write(&unfinished, b"half").expect("room");
+    std::fs::write(folder.path().join("bins/7.bin"), b"not ours").expect("room");
+    let patience = Duration::from_millis(50);
+    let held = ShardFolder::open(folder.path(), SHARD, patience).expect("usable");
+    assert_eq!(held.existing(), [(JOURNAL, crate::machine::JOURNAL_BYTES)]);
+    assert!(!unfinished.exists());
+    let refused = ShardFolder::open(folder.path(), SHARD, patience).expect_err("locked");
+    assert!(matches!(refused, FolderError::Locked { .. }), "{refused}");
+    assert!(refused.to_string().contains("000.segment"), "{refused}");
+    drop(held);
+    ShardFolder::open(folder.path(), SHARD, patience).expect("let go");
+}
+
+#[test]
+fn files_are_let_go_when_a_core_has_stopped() {
+    let folder = folder();
+    make_journal(folder.path());
+    for _ in 0..3 {
+        let core = Core::with_shard(config(PollMode::Park), folder.path(), |arena| {
+            Echo::new(Route::Durable, arena)
+        });
+        core.stop_cleanly();
+    }
+}
