@@ -82,7 +82,7 @@ impl<T> Reactor<T> {
         let entered = if self.has_other_work() {
             self.enter_now()
         } else {
-            let longest = if self.mailboxes.is_behind() { RETRY_MAIL } else { LONGEST_SLEEP };
+            let longest = if behind { RETRY_MAIL } else { LONGEST_SLEEP };
             let until_due = timeout.map(|timeout| timeout.since(clock::monotonic()));
             let sleep = until_due.map_or(longest, |until_due| until_due.min(longest));
             if sleep.is_zero() {
