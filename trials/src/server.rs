@@ -208,6 +208,7 @@ impl Server {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
+                    self.hear_out();
                     let said = self.said();
                     return Err(Trouble::failed(format!("it ended in {status}:\n{said}")));
                 }
@@ -223,11 +224,19 @@ impl Server {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
+                self.hear_out();
                 return Ok(status);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
         Err(Trouble::failed(format!("it still runs after {limit:?}:\n{}", self.said())))
+    }
+
+    /// Waits for what an ended process left in its pipes.
+    fn hear_out(&mut self) {
+        while let Ok(line) = self.output.recv_timeout(Duration::from_secs(1)) {
+            self.said.push(line);
+        }
     }
 
     fn signal(&self, signal: Signal) -> Outcome<()> {
