@@ -72,6 +72,7 @@ impl<'a> Reader<'a> {
     /// Decodes every element once, so that iterating over them later cannot fail.
     #[inline]
     pub(crate) fn elements<T: Decode<'a>>(&mut self) -> Result<Option<Array<'a, T>>, WireError> {
+        const { assert!(0 < T::MIN_BYTES, "every element takes a byte") };
         let Some(count) = self.length(LengthWidth::Four)? else { return Ok(None) };
         let room = self.bytes.len();
         if room / T::MIN_BYTES < count {

@@ -1,6 +1,8 @@
 //! The wire formats against samples drawn from the schemas, against another implementation, against
 //! bytes written down, and against hostile bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test: clippy exempts only functions marked so")]
+
 mod wire {
     #[path = "../../build/parse.rs"]
     pub(crate) mod parse;

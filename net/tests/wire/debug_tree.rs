@@ -9,9 +9,9 @@ use std::str::Chars;
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Tree {
-    Fields(BTreeMap<String, Tree>),
-    List(Vec<Tree>),
-    Some(Box<Tree>),
+    Fields(BTreeMap<String, Self>),
+    List(Vec<Self>),
+    Some(Box<Self>),
     Leaf(String),
 }
 
