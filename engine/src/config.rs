@@ -23,6 +23,11 @@ pub struct EngineConfig {
     pub reads_max: usize,
     /// No partition has a replica elsewhere: what recovery finds is committed.
     pub alone: bool,
+    /// This journal has acked something once: an empty one is then a lost one, not a fresh one.
+    pub activated: bool,
+    /// An operator accepts that acked records of the whole shard may be lost, so that it can go on
+    /// (`chiplog repair --accept-loss`).
+    pub accept_loss: bool,
 }
 
 impl EngineConfig {
@@ -38,6 +43,8 @@ impl EngineConfig {
             unsynced_max_bytes: 16 << 20,
             reads_max: 16,
             alone: true,
+            activated: false,
+            accept_loss: false,
         }
     }
 

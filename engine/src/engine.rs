@@ -1,8 +1,8 @@
 //! The engine: one shard's log, from the verbs of its owner to operations on its files.
 
 use base::{
-    Arena, Batch, Committed, Done, Durable, Epoch, FileId, FileKind, Instant, LogEnd, LogStart,
-    Now, Offset, Op, PageMemory, PartitionId, Pin, Seq, Span,
+    Arena, Batch, Committed, Done, Durable, Epoch, FileId, Instant, LogEnd, LogStart, Now, Offset,
+    Op, PageMemory, PartitionId, Pin, Seq, Span,
 };
 
 use crate::append::Appended;
@@ -10,9 +10,10 @@ use crate::config::{EngineConfig, PartitionSettings};
 use crate::error::{AppendError, ReadError, Refused};
 use crate::halt::Halt;
 use crate::history::EpochHistory;
-use crate::journal::{Journal, PoisonCause};
+use crate::journal::{PoisonCause, RecoveryError, RecoveryReport, Verdict};
 use crate::partition::Partition;
 use crate::read::Read;
+use crate::restore::Restore;
 use crate::store::{Pressure, Store};
 
 /// One shard's log. Single-threaded and free of clocks and I/O: time and completions come in as
@@ -21,11 +22,15 @@ use crate::store::{Pressure, Store};
 pub struct Engine {
     stage: Stage,
     phase: Phase,
+    report: Option<RecoveryReport>,
 }
 
 #[derive(Debug)]
 enum Stage {
+    Recovering(Box<Restore>),
     Open(Box<Store>),
+    /// Recovery ended without a log to serve.
+    Stopped(Box<Arena>),
 }
 
 /// How far the engine is.
@@ -36,6 +41,10 @@ pub enum Phase {
     Open,
     /// A journal write failed: reads go on, nothing more is taken or becomes durable.
     Poisoned(PoisonCause),
+    /// Acked records may be lost, and not only of single partitions: nothing is served.
+    Halted(Verdict),
+    /// Recovery could not even decide.
+    Failed(RecoveryError),
 }
 
 impl Engine {
@@ -44,17 +53,9 @@ impl Engine {
     /// Panics on a configuration out of range.
     #[must_use]
     pub fn open(config: EngineConfig, memory: PageMemory, existing: &[(FileId, u64)]) -> Self {
-        let segments: Vec<u16> = existing
-            .iter()
-            .filter_map(|(file, _)| match file.kind {
-                FileKind::Segment(segment) => Some(segment),
-                FileKind::Bin(_) => None,
-            })
-            .collect();
-        let journal = Journal::create(config.journal.clone(), &segments);
-        let first = journal.open_seq();
-        let store = Store::new(config, Arena::new(memory), journal, first);
-        Self { stage: Stage::Open(Box::new(store)), phase: Phase::Recovering }
+        config.check();
+        let restore = Restore::new(config, Arena::new(memory), existing);
+        Self { stage: Stage::Recovering(Box::new(restore)), phase: Phase::Recovering, report: None }
     }
 
     #[must_use]
@@ -62,25 +63,35 @@ impl Engine {
         &self.phase
     }
 
+    /// What recovery found, once it is over.
+    #[must_use]
+    pub fn recovery_report(&self) -> Option<&RecoveryReport> {
+        self.report.as_ref()
+    }
+
     /// Takes a completion of an operation that [`Engine::poll_op`] gave out.
     pub fn done(&mut self, now: Now, done: Done) {
         match &mut self.stage {
+            Stage::Recovering(restore) => restore.done(now, done),
             Stage::Open(store) => store.done(now, done),
+            Stage::Stopped(_) => {}
         }
-        self.advance_phase();
+        self.advance_phase(now);
     }
 
     /// Ends a turn: seals what is ready, moves data out of the journal, keeps promises of time.
     pub fn turn(&mut self, now: Now) {
-        match &mut self.stage {
-            Stage::Open(store) => store.turn(now),
+        if let Stage::Open(store) = &mut self.stage {
+            store.turn(now);
         }
-        self.advance_phase();
+        self.advance_phase(now);
     }
 
     pub fn poll_op(&mut self) -> Option<Op> {
         match &mut self.stage {
+            Stage::Recovering(restore) => restore.poll_op(),
             Stage::Open(store) => store.poll_op(),
+            Stage::Stopped(_) => None,
         }
     }
 
@@ -89,6 +100,7 @@ impl Engine {
     pub fn next_timeout(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Open(store) => store.next_timeout(),
+            Stage::Recovering(_) | Stage::Stopped(_) => None,
         }
     }
 
@@ -232,33 +244,32 @@ impl Engine {
     #[must_use]
     pub fn arena(&self) -> &Arena {
         match &self.stage {
+            Stage::Recovering(restore) => restore.arena(),
             Stage::Open(store) => &store.arena,
+            Stage::Stopped(arena) => arena,
         }
     }
 
     /// Holds tail memory that a send reads from. Panics if it is gone: pin in the turn of the read.
     pub fn pin(&mut self, span: Span) -> Pin {
-        match &mut self.stage {
-            Stage::Open(store) => store.arena.pin(span),
-        }
+        self.store_mut().expect("only an open engine hands out spans").pin(span)
     }
 
     pub fn unpin(&mut self, pin: Pin) {
-        match &mut self.stage {
-            Stage::Open(store) => store.arena.unpin(pin),
-        }
+        self.store_mut().expect("only an open engine hands out pins").arena.unpin(pin);
     }
 
     fn store(&self) -> Option<&Store> {
         match &self.stage {
-            Stage::Open(store) => Some(store),
+            Stage::Open(store) if self.phase != Phase::Recovering => Some(store),
+            _ => None,
         }
     }
 
     fn store_mut(&mut self) -> Option<&mut Store> {
         match &mut self.stage {
-            Stage::Open(_) if self.phase == Phase::Recovering => None,
-            Stage::Open(store) => Some(store),
+            Stage::Open(store) if self.phase != Phase::Recovering => Some(store),
+            _ => None,
         }
     }
 
@@ -266,12 +277,27 @@ impl Engine {
         self.store()?.partitions.by_id(id)
     }
 
-    fn advance_phase(&mut self) {
-        let Stage::Open(store) = &self.stage;
-        if let Some(cause) = store.journal.poisoned() {
-            self.phase = Phase::Poisoned(cause);
-        } else if self.phase == Phase::Recovering && store.journal.is_ready() {
-            self.phase = Phase::Open;
+    fn advance_phase(&mut self, now: Now) {
+        match &mut self.stage {
+            Stage::Recovering(restore) => {
+                let Some(outcome) = restore.advance(now) else { return };
+                self.report = outcome.report;
+                match outcome.result {
+                    Ok(store) => self.stage = Stage::Open(store),
+                    Err((phase, arena)) => {
+                        self.phase = phase;
+                        self.stage = Stage::Stopped(arena);
+                    }
+                }
+            }
+            Stage::Open(store) => {
+                if let Some(cause) = store.journal.poisoned() {
+                    self.phase = Phase::Poisoned(cause);
+                } else if self.phase == Phase::Recovering && store.journal.is_ready() {
+                    self.phase = Phase::Open;
+                }
+            }
+            Stage::Stopped(_) => {}
         }
     }
 }

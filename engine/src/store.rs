@@ -11,8 +11,10 @@
 
 use std::collections::VecDeque;
 
-use base::{Arena, Done, Durable, Instant, Now, Offset, Op, PartitionId, Seq};
+use base::{Arena, Done, Durable, Instant, Now, Offset, Op, PartitionId, Pin, Seq, Span};
 
+use crate::Mutant;
+use crate::bins::Bins;
 use crate::config::EngineConfig;
 use crate::due::{Due, Dues};
 use crate::error::AppendError;
@@ -20,6 +22,7 @@ use crate::frames::Frames;
 use crate::journal::{Journal, Placed};
 use crate::partitions::{Partitions, Slot};
 use crate::producers::Producers;
+use crate::replay::Replay;
 use crate::touches::Touches;
 
 /// See the module's description.
@@ -31,6 +34,7 @@ pub(crate) struct Store {
     pub(crate) frames: Frames,
     pub(crate) partitions: Partitions,
     pub(crate) producers: Producers,
+    pub(crate) bins: Bins,
     pub(crate) touches: Touches,
     pub(crate) dues: Dues,
     /// Partitions whose durable end moved and was not asked for.
@@ -67,13 +71,15 @@ impl Pressure {
 }
 
 impl Store {
-    /// A store whose journal is empty, or whose entries are replayed next.
-    pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, first: Seq) -> Self {
+    /// A store of what replay found, over the journal's next incarnation.
+    pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, found: Replay) -> Self {
         config.check();
-        Self {
-            frames: Frames::new(first),
-            partitions: Partitions::new(),
-            producers: Producers::new(config.producers_max, config.journal.planted),
+        let Replay { frames, partitions, producers, bins, .. } = found;
+        let mut store = Self {
+            frames,
+            partitions,
+            producers,
+            bins,
             touches: Touches::default(),
             dues: Dues::default(),
             advanced: VecDeque::new(),
@@ -83,7 +89,9 @@ impl Store {
             config,
             arena,
             journal,
-        }
+        };
+        store.advance_start(store.durable_seen);
+        store
     }
 
     pub(crate) fn done(&mut self, now: Now, done: Done) {
@@ -116,6 +124,17 @@ impl Store {
             }
         }
         None
+    }
+
+    /// Holds tail memory that a send reads from.
+    pub(crate) fn pin(&mut self, span: Span) -> Pin {
+        if self.config.journal.planted.is(Mutant::ReuseTailUnderPin) {
+            // Holds the newest memory instead.
+            let newest = self.partitions.occupied(0).filter_map(|(_, one)| one.tail.runs().last());
+            let span = newest.max_by_key(|run| run.seq).map_or(span, |run| run.span);
+            return self.arena.pin(span);
+        }
+        self.arena.pin(span)
     }
 
     /// Whether a new batch may be taken at all.

@@ -1,0 +1,284 @@
+//! The shard's bins: which are free, which is written, how much of each is still alive.
+//!
+//! ```text
+//!   absent ─▶ creating ─▶ free ─▶ open ─▶ sealing ─▶ sealed ─▶ freeing ─┐
+//!                          ▲                (footer)   live = 0  (BinFree)│
+//!                          └──────────────────────────────────────────────┘
+//! ```
+//! One bin is open per retention class, so that what a bin holds dies together. Each life of a bin
+//! has a generation: what an earlier life left on the disk never passes for the present one's. The
+//! table of states is itself in the journal, entry by entry and now and then as a whole.
+
+use std::collections::VecDeque;
+
+use base::{FileId, FileKind, PAGE_BYTES, Seq, ShardId};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::extent::{Extent, ExtentRecord, Owner};
+use crate::footer::footer_pages;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Bins {
+    shard: ShardId,
+    journal: u64,
+    bin_bytes: u64,
+    max: u32,
+    bins: Vec<Bin>,
+    free: VecDeque<u32>,
+    creating: Option<u32>,
+    /// The last creation failed: the disk is full.
+    pub(crate) exhausted: bool,
+    /// The frame of the newest table that is durable; 0: none.
+    pub(crate) table: Seq,
+}
+
+#[derive(Debug)]
+pub(crate) struct Bin {
+    pub state: BinState,
+    pub generation: u64,
+    pub class: Class,
+    /// Size of the file.
+    pub pages: u32,
+    /// Pages of extents that a partition still refers to.
+    pub live_pages: u32,
+    /// Pages of all extents in it.
+    pub filled: u32,
+    /// Disk reads in flight: the bin is not written again before they end.
+    pub readers: u32,
+    /// The extents of an open bin, and the frame of each one's `ExtentCommit`.
+    pub commits: Vec<(ExtentRecord, Seq)>,
+}
+
+/// Where a bin is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BinState {
+    Absent,
+    Creating,
+    Free,
+    Open,
+    /// No extent is added any more; the footer is on its way.
+    Sealing,
+    Sealed,
+    /// Nothing of it is alive; `BinFree` is on its way.
+    Freeing,
+}
+
+/// Partitions with about the same retention time: log₄ of the minutes. 255: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Class(pub u8);
+
+impl Class {
+    pub(crate) const FOREVER: Self = Self(255);
+
+    pub(crate) fn of(retention_ms: Option<u64>) -> Self {
+        retention_ms.map_or(Self::FOREVER, |ms| Self(((ms / 60_000 + 1).ilog2() / 2) as u8))
+    }
+}
+
+/// What an entry says about one bin: the payload of `BinOpened`, `BinSealed` and `BinFree`, and an
+/// element of `BinTable`. Little-endian.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct BinBytes {
+    bin: U32,
+    state: u8,
+    class: u8,
+    reserved: [u8; 2],
+    generation: U64,
+}
+
+impl Bins {
+    pub(crate) fn new(shard: ShardId, journal: u64, bin_bytes: u64, max: u32) -> Self {
+        Self {
+            shard,
+            journal,
+            bin_bytes,
+            max,
+            bins: Vec::new(),
+            free: VecDeque::new(),
+            creating: None,
+            exhausted: false,
+            table: Seq(0),
+        }
+    }
+
+    pub(crate) fn file(&self, bin: u32) -> FileId {
+        FileId { shard: self.shard, kind: FileKind::Bin(bin) }
+    }
+
+    pub(crate) fn get(&self, bin: u32) -> &Bin {
+        &self.bins[bin as usize]
+    }
+
+    pub(crate) fn get_mut(&mut self, bin: u32) -> &mut Bin {
+        &mut self.bins[bin as usize]
+    }
+
+    /// The bin, made known as absent if it was not.
+    pub(crate) fn known(&mut self, bin: u32) -> &mut Bin {
+        if self.bins.len() <= bin as usize {
+            self.bins.resize_with(bin as usize + 1, Bin::absent);
+        }
+        &mut self.bins[bin as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Bin)> {
+        self.bins.iter().enumerate().map(|(number, bin)| (number as u32, bin))
+    }
+
+    pub(crate) fn owner(&self, bin: u32) -> Owner {
+        Owner { journal: self.journal, generation: self.get(bin).generation }
+    }
+
+    pub(crate) fn count(&self, state: BinState) -> u32 {
+        self.bins.iter().filter(|bin| bin.state == state).count() as u32
+    }
+
+    pub(crate) fn free_count(&self) -> u32 {
+        self.free.len() as u32
+    }
+
+    /// The open bin of a class.
+    pub(crate) fn open_of(&self, class: Class) -> Option<u32> {
+        let open = |(_, bin): &(u32, &Bin)| bin.state == BinState::Open && bin.class == class;
+        self.iter().find(open).map(|(number, _)| number)
+    }
+
+    /// Begins the next life of a free bin that nobody reads.
+    pub(crate) fn open(&mut self, class: Class) -> Option<u32> {
+        let unread = |bin: &u32| self.bins[*bin as usize].readers == 0;
+        let index = self.free.iter().position(unread)?;
+        let number = self.free.remove(index).expect("just found");
+        let bin = self.get_mut(number);
+        bin.generation += 1;
+        (bin.state, bin.class, bin.filled, bin.live_pages) = (BinState::Open, class, 0, 0);
+        Some(number)
+    }
+
+    /// Whether an open bin has room for an extent of `pages`, and for the footer behind it.
+    pub(crate) fn has_room(&self, bin: u32, staged: usize, pages: u32) -> bool {
+        let bin = self.get(bin);
+        bin.filled + pages + footer_pages(bin.commits.len() + staged + 1) <= bin.pages
+    }
+
+    /// A partition refers to an extent from now on.
+    pub(crate) fn retain(&mut self, extent: &Extent) {
+        self.get_mut(extent.bin).live_pages += extent.pages();
+    }
+
+    /// A partition refers to an extent no more. True if its bin, sealed, is dead.
+    pub(crate) fn release(&mut self, extent: &Extent) -> bool {
+        let bin = self.get_mut(extent.bin);
+        bin.live_pages = bin.live_pages.checked_sub(extent.pages()).expect("released once");
+        bin.is_dead()
+    }
+
+    pub(crate) fn set_free(&mut self, number: u32) {
+        let bin = self.get_mut(number);
+        bin.state = BinState::Free;
+        bin.commits.clear();
+        self.free.push_back(number);
+    }
+
+    /// The bin to create next, one at a time, so that `reserve` are free.
+    pub(crate) fn start_creating(&mut self, reserve: u32) -> Option<(FileId, u64)> {
+        if self.creating.is_some() || self.exhausted || reserve <= self.free_count() {
+            return None;
+        }
+        let absent = |(_, bin): &(u32, &Bin)| bin.state == BinState::Absent;
+        let number = self.iter().find(absent).map_or(self.bins.len() as u32, |(number, _)| number);
+        if self.max <= number {
+            self.exhausted = true;
+            return None;
+        }
+        let bytes = self.bin_bytes;
+        let bin = self.known(number);
+        (bin.state, bin.pages) = (BinState::Creating, (bytes / PAGE_BYTES as u64) as u32);
+        self.creating = Some(number);
+        Some((self.file(number), bytes))
+    }
+
+    pub(crate) fn created(&mut self, ok: bool) {
+        let number = self.creating.take().expect("a creation is in progress");
+        if ok {
+            self.set_free(number);
+        } else {
+            self.get_mut(number).state = BinState::Absent;
+            self.exhausted = true;
+        }
+    }
+
+    pub(crate) fn to_bytes(&self, number: u32) -> BinBytes {
+        let bin = self.get(number);
+        BinBytes {
+            bin: number.into(),
+            state: bin.state.to_u8(),
+            class: bin.class.0,
+            reserved: [0; 2],
+            generation: bin.generation.into(),
+        }
+    }
+
+    /// Writes the whole table down.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        for (number, bin) in self.iter() {
+            if !matches!(bin.state, BinState::Absent | BinState::Creating) {
+                out.extend_from_slice(self.to_bytes(number).as_bytes());
+            }
+        }
+    }
+
+    /// Takes over what [`Bins::to_bytes`] or [`Bins::encode`] wrote, one or many. `None` if the bytes
+    /// are neither.
+    pub(crate) fn replay(&mut self, bytes: &[u8]) -> Option<()> {
+        for one in <[BinBytes]>::ref_from_bytes(bytes).ok()? {
+            let state = BinState::from_u8(one.state)?;
+            let bin = self.known(one.bin.get());
+            if one.generation.get() != bin.generation {
+                bin.commits.clear();
+            }
+            (bin.state, bin.class) = (state, Class(one.class));
+            bin.generation = one.generation.get();
+        }
+        Some(())
+    }
+}
+
+impl Bin {
+    fn absent() -> Self {
+        Self {
+            state: BinState::Absent,
+            generation: 0,
+            class: Class::FOREVER,
+            pages: 0,
+            live_pages: 0,
+            filled: 0,
+            readers: 0,
+            commits: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state == BinState::Sealed && self.live_pages == 0
+    }
+}
+
+impl BinState {
+    fn to_u8(self) -> u8 {
+        match self {
+            Self::Absent | Self::Creating => 0,
+            Self::Free => 1,
+            Self::Open | Self::Sealing => 2,
+            Self::Sealed | Self::Freeing => 3,
+        }
+    }
+
+    fn from_u8(byte: u8) -> Option<Self> {
+        [None, Some(Self::Free), Some(Self::Open), Some(Self::Sealed)]
+            .get(byte as usize)
+            .copied()?
+    }
+}
