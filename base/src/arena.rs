@@ -164,6 +164,13 @@ impl Arena {
         Some(span)
     }
 
+    /// The bytes put so far.
+    #[must_use]
+    pub fn drafted(&self, draft: &Draft) -> &[u8] {
+        let start = self.span(draft.page, 0, 0).at as usize;
+        &self.memory.as_bytes()[start..start + draft.used as usize]
+    }
+
     /// Overwrites bytes already put, `at` bytes into the draft. Panics if they were not put.
     pub fn patch(&mut self, draft: &mut Draft, at: u32, bytes: &[u8]) {
         assert!(at as usize + bytes.len() <= draft.used as usize, "patched bytes were put before");
@@ -301,6 +308,7 @@ mod tests {
         let mut draft = arena.draft(3 * 4096).unwrap();
         let put = arena.put(&mut draft, b"abc").unwrap();
         arena.patch(&mut draft, 1, b"X");
+        assert_eq!(arena.drafted(&draft), b"aXc");
         let span = arena.seal(draft);
         assert_eq!(span.len, 4096);
         assert_eq!(arena.get(put), Some(&b"aXc"[..]));
