@@ -24,11 +24,13 @@
 
 mod builder;
 mod config;
+mod counters;
 pub mod dump;
 mod entry;
 mod frame;
 mod image;
 mod loader;
+mod poison;
 mod reader;
 mod recovered;
 mod recovery;
@@ -36,10 +38,10 @@ mod reload;
 mod scan;
 mod segments;
 mod succession;
+pub mod table;
 pub mod verdict;
 mod window;
 
-use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
 
@@ -47,11 +49,14 @@ use base::{Arena, Done, Incarnation, Instant, IoError, Now, Op, Pin, Seq, Token}
 
 use builder::FrameBuilder;
 use segments::{Found, Segments};
+use succession::Beginning;
 use window::{InFlight, Window};
 
 pub use config::{ConfigError, JournalConfig};
+pub use counters::Counters;
 pub use entry::{EntryKind, NewEntry, Placed};
 pub use frame::{Body, Entry, Head, Place, Probe, Stamp};
+pub use poison::PoisonCause;
 pub use recovered::{Damage, Recovered, RecoveredEntry, RecoveryReport, Touched};
 pub use recovery::{Recovery, RecoveryError};
 pub use segments::Occupancy;
@@ -99,55 +104,6 @@ pub enum JournalFull {
     Space,
     /// A write failed; this journal takes nothing any more.
     Poisoned,
-}
-
-/// The failed write that ended a journal's service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoisonCause {
-    pub seq: Seq,
-    pub place: Place,
-    pub error: IoError,
-}
-
-impl fmt::Display for PoisonCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { segment, position } = self.place;
-        let (seq, error) = (self.seq, self.error);
-        write!(f, "writing journal frame {seq} to segment {segment} at byte {position}: {error}")
-    }
-}
-
-impl std::error::Error for PoisonCause {}
-
-/// What a journal has done since it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Counters {
-    pub frames: u64,
-    /// Of the frames, those without entries.
-    pub idle_seals: u64,
-    pub entries: u64,
-    /// Bytes of frames asked to be written, padding included.
-    pub bytes: u64,
-    pub writes_done: u64,
-    pub write_ns_total: u64,
-    pub write_ns_last: u64,
-    /// Frames asked for and not yet written.
-    pub in_flight: u32,
-    pub failed_creations: u64,
-}
-
-/// Where an incarnation begins.
-#[derive(Debug)]
-struct Beginning {
-    inc: Incarnation,
-    /// The sequence of its first frame.
-    base: Seq,
-    /// Frame CRC of the frame before `base`; 0 if there is none.
-    prev_crc: u32,
-    start: Seq,
-    /// The newest frame holds entries that no later frame calls durable.
-    unwitnessed: bool,
-    found: Found,
 }
 
 impl Journal {

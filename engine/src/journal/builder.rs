@@ -91,7 +91,7 @@ impl FrameBuilder {
             whole.len += arena.put(&mut open.draft, part).expect("room was made").len;
         }
         open.payload_bytes += whole.len;
-        let bytes = arena.get(whole).expect("a draft is held");
+        let bytes = &arena.drafted(&open.draft)[at as usize..];
         self.descriptors.push(Descriptor::new(entry, at, bytes));
         whole
     }

@@ -22,11 +22,16 @@ pub(super) struct Loader {
 }
 
 impl Loader {
+    /// Nothing before `start` is needed.
+    pub(super) fn pass(&mut self, start: Seq) {
+        self.start = self.start.max(start);
+    }
+
     /// Loads a frame of the scan if it may be needed.
     pub(super) fn visit(&mut self, arena: &mut Arena, frame: &Sighting, bytes: &[u8]) {
         let index = self.sightings;
         self.sightings += 1;
-        self.start = self.start.max(frame.stamp.start);
+        self.pass(frame.stamp.start);
         let age = (frame.stamp.inc, frame.stamp.seq);
         let stands = frame.body != Body::Lost && !frame.is_misdirected();
         if !stands || age <= self.newest || frame.stamp.seq < self.start || self.out_of_memory {

@@ -2,11 +2,13 @@
 
 use base::{Arena, PartitionId, Seq, Span};
 
+use super::Journal;
 use super::config::JournalConfig;
 use super::entry::NewEntry;
 use super::frame::{Body, Entry, Head, Place, Probe};
-use super::verdict::{Decision, Row, Sighting, Sightings, Verdict};
-use super::{Beginning, Journal};
+use super::succession::Beginning;
+use super::table::Row;
+use super::verdict::{Decision, Sighting, Sightings, Verdict};
 
 /// A finished recovery.
 #[derive(Debug)]

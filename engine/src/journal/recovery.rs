@@ -114,6 +114,7 @@ impl Recovery {
             }
             _ => {
                 let loader = &mut self.loader;
+                loader.pass(self.scan.start());
                 let mut visit = |frame: &Sighting, bytes: &[u8]| loader.visit(arena, frame, bytes);
                 self.scan.done(&self.config, done, &mut visit)?;
             }

@@ -29,6 +29,7 @@ pub(super) struct Scan {
     reader: Reader,
     /// Images in the order in which their frames were written, as far as their heads tell.
     order: Vec<usize>,
+    start: Seq,
     spare: Vec<Box<[Page]>>,
     scratch: Vec<u8>,
     seen: Sightings,
@@ -73,6 +74,7 @@ impl Scan {
             syncs: VecDeque::new(),
             reader: Reader::new(),
             order: Vec::new(),
+            start: Seq(0),
             spare: Vec::new(),
             scratch: Vec::new(),
             seen: Sightings::default(),
@@ -105,6 +107,11 @@ impl Scan {
 
     pub(super) fn seen(&self) -> &Sightings {
         &self.seen
+    }
+
+    /// A sequence that S is known to have passed, from the heads of segments.
+    pub(super) fn start(&self) -> Seq {
+        self.start
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -167,12 +174,11 @@ impl Scan {
     }
 
     fn order_by_head(&mut self, journal: u64) {
-        let age = |image: &SegmentImage| {
-            let head = image.first_head(journal);
-            head.map_or((0, Seq(0)), |head| (head.stamp.inc.0, head.stamp.seq))
-        };
+        let heads = self.images.iter().map(|image| image.first_head(journal));
+        let stamps: Vec<_> = heads.map(|head| head.map(|head| head.stamp)).collect();
+        self.start = stamps.iter().flatten().map(|stamp| stamp.start).max().unwrap_or_default();
         self.order = (0..self.images.len()).collect();
-        self.order.sort_by_cached_key(|index| age(&self.images[*index]));
+        self.order.sort_by_key(|index| stamps[*index].map(|stamp| (stamp.inc, stamp.seq)));
     }
 
     fn survey_complete(&mut self, journal: u64, visit: &mut dyn FnMut(&Sighting, &[u8])) {

@@ -6,11 +6,24 @@
 
 use base::{Incarnation, Seq};
 
-use super::Beginning;
 use super::config::JournalConfig;
 use super::frame::Body;
 use super::segments::{Found, Full};
 use super::verdict::{Decision, Sighting, Sightings};
+
+/// Where an incarnation begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) inc: Incarnation,
+    /// The sequence of its first frame.
+    pub(super) base: Seq,
+    /// Frame CRC of the frame before `base`; 0 if there is none.
+    pub(super) prev_crc: u32,
+    pub(super) start: Seq,
+    /// The newest frame holds entries that no later frame calls durable.
+    pub(super) unwitnessed: bool,
+    pub(super) found: Found,
+}
 
 pub(super) fn beginning(
     config: &JournalConfig,

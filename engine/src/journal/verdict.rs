@@ -1,11 +1,5 @@
-//! What recovery decides, from what the scan saw: a pure function, and a table.
+//! What recovery decides, from what the scan saw: a pure function over the rows of [`super::table`].
 //!
-//! ```text
-//!  seq    S ─────────────── n−1   n    n+1   m
-//!        ┌─────┬─────┬─────┬─────┬─────┬─────┬─────┐
-//!        │  ✓  │  ✓  │  ✓  │  ✓  │ bad │  ✓  │  ✓  │   bad n: durable once, or only in flight?
-//!        └─────┴─────┴─────┴─────┴─────┴─────┴─────┘   D of the live frames behind it tells.
-//! ```
 //! A frame is *dead* if a later incarnation began at or before its sequence: an earlier recovery
 //! cut it off. All others are *live*. A sound header testifies (incarnation, D, S) even if its body
 //! is torn or it stands in the wrong place: what it says was true when it was written.
@@ -13,6 +7,7 @@
 use base::{Incarnation, Seq};
 
 use super::frame::{Body, Place, Stamp};
+use super::table::{Found, Row, Testimony, rule};
 use crate::{Mutant, Planted};
 
 /// A sound header that the scan came across.
@@ -48,118 +43,6 @@ pub struct Evidence {
     /// The newest sequence that an extent in a bin, or a peer, knows to have been durable.
     pub newest_stamp: Option<Seq>,
 }
-
-/// The state of frame n where it should stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Valid, and its `prev_crc` is that of the frame before.
-    Linked,
-    /// Valid, but it follows another frame than the one before.
-    Unlinked,
-    /// A sound header with a bad body: the normal shape of a cut.
-    HeaderOnly,
-    /// Nothing of it: zero, stale, foreign or torn in its first block.
-    Absent,
-    /// The device refused to read where it may stand.
-    Unreadable,
-    /// Its only copy stands in the wrong place.
-    Misdirected,
-    /// Nothing of it, and a later incarnation links to the frame before.
-    Skipped,
-}
-
-/// What live frames behind n say about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Testimony {
-    /// Some m has D(m) ≥ n: n was durable, perhaps acked.
-    Durable,
-    /// There is a live m > n, but every D(m) < n: n was in flight when they were built.
-    InFlight,
-    /// No live m > n.
-    None,
-}
-
-/// A row of the recovery table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Row {
-    Accept,
-    Skip,
-    Fork,
-    Corrupt,
-    Suspect,
-    Torn,
-    TornLast,
-    End,
-    /// This and the following judge the log as a whole.
-    LostTail,
-    CorruptAll,
-    Fresh,
-    UnknownVersion,
-}
-
-/// A rule of the table: the first that matches decides.
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    pub row: Row,
-    pub found: &'static [Found],
-    pub testimony: &'static [Testimony],
-    pub because: &'static str,
-}
-
-const ANY: &[Testimony] = &[Testimony::Durable, Testimony::InFlight, Testimony::None];
-const NOT_DURABLE: &[Testimony] = &[Testimony::InFlight, Testimony::None];
-
-/// The table of `design/storage.md` §2 for one frame.
-pub const TABLE: &[Rule] = &[
-    Rule {
-        row: Row::Accept,
-        found: &[Found::Linked],
-        testimony: ANY,
-        because: "the frame is whole and follows the one before",
-    },
-    Rule {
-        row: Row::Skip,
-        found: &[Found::Skipped],
-        testimony: ANY,
-        because: "an operator accepted its loss, and the log went on behind it",
-    },
-    Rule {
-        row: Row::Fork,
-        found: &[Found::Unlinked],
-        testimony: ANY,
-        because: "two histories claim this sequence: nobody may guess which was acked",
-    },
-    Rule {
-        row: Row::Corrupt,
-        found: &[Found::HeaderOnly, Found::Absent, Found::Unreadable, Found::Misdirected],
-        testimony: &[Testimony::Durable],
-        because: "a later frame knew it to be durable, so it may have been acked",
-    },
-    Rule {
-        row: Row::Suspect,
-        found: &[Found::Unreadable, Found::Misdirected],
-        testimony: NOT_DURABLE,
-        because: "a power cut neither makes blocks unreadable nor moves them: the device lost it",
-    },
-    Rule {
-        row: Row::Torn,
-        found: &[Found::HeaderOnly, Found::Absent],
-        testimony: &[Testimony::InFlight],
-        because: "it was in flight with those behind it, none of which was acked",
-    },
-    Rule {
-        row: Row::TornLast,
-        found: &[Found::HeaderOnly],
-        testimony: &[Testimony::None],
-        because: "the last write was cut short before its ack",
-    },
-    Rule {
-        row: Row::End,
-        found: &[Found::Absent],
-        testimony: &[Testimony::None],
-        because: "nothing was written behind the frame before",
-    },
-];
 
 /// What recovery decided about the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,15 +96,6 @@ pub struct Decision {
     pub prev_crc: Option<u32>,
     /// The rows that were used.
     pub rows: Vec<Row>,
-}
-
-/// The rule for a frame in this state. The table covers every state exactly once.
-#[must_use]
-pub fn rule(found: Found, testimony: Testimony) -> &'static Rule {
-    TABLE
-        .iter()
-        .find(|rule| rule.found.contains(&found) && rule.testimony.contains(&testimony))
-        .expect("the table covers every state")
 }
 
 /// Decides. `planted` can make it wrong, for the simulator to notice.
@@ -365,12 +239,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The state of frame `at`, and the sighting that says so, if it can be built on.
+    /// The state of frame `at`, and the sighting of it whose entries can be believed.
     fn find(&self) -> (Found, Option<usize>) {
-        let first = self.live.partition_point(|index| self.frame(*index).stamp.seq < self.at);
-        let rest = self.live[first..].iter().copied();
-        let same = rest.take_while(|index| self.frame(*index).stamp.seq == self.at);
-        let Some(best) = same.max_by_key(|index| self.rank(self.frame(*index))) else {
+        let Some(best) = self.sightings_of(self.at).max_by_key(|one| self.rank(self.frame(*one)))
+        else {
             return match self.find_beyond_loss() {
                 Some(index) => (Found::Skipped, Some(index)),
                 None if self.may_be_unreadable() => (Found::Unreadable, None),
@@ -380,12 +252,29 @@ impl<'a> Walk<'a> {
         let frame = self.frame(best);
         let found = match frame.body {
             _ if frame.is_misdirected() => return (Found::Misdirected, None),
-            _ if !self.is_linked(frame) => Found::Unlinked,
-            Body::Intact => Found::Linked,
+            Body::Intact if self.is_linked(frame) => return (Found::Linked, Some(best)),
+            Body::Intact => Found::Unlinked,
             Body::Damaged(_) | Body::Lost if frame.unreadable => Found::Unreadable,
             Body::Damaged(_) | Body::Lost => Found::HeaderOnly,
         };
-        (found, Some(best))
+        (found, self.is_confirmed(frame).then_some(best))
+    }
+
+    fn sightings_of(&self, seq: Seq) -> impl Iterator<Item = usize> + use<'_> {
+        let first = self.live.partition_point(|index| self.frame(*index).stamp.seq < seq);
+        let rest = self.live[first..].iter().copied();
+        rest.take_while(move |index| self.frame(*index).stamp.seq == seq)
+    }
+
+    /// Whether the frames before and behind a damaged one link to it. Without that it may be
+    /// another of the same sequence: one that an earlier recovery cut off as torn, and whose
+    /// successor is what really is damaged.
+    fn is_confirmed(&self, frame: &Sighting) -> bool {
+        let next = frame.stamp.seq.next();
+        let mut behind = self.sightings_of(next).map(|index| self.frame(index));
+        matches!(frame.body, Body::Damaged(_))
+            && self.is_linked(frame)
+            && behind.any(|next| next.stamp.prev_crc == frame.crc && !next.is_misdirected())
     }
 
     /// The first frame of an incarnation that began further on, behind the same frame before: an
@@ -401,7 +290,8 @@ impl<'a> Walk<'a> {
 
     /// Which of several sightings of one sequence to believe.
     fn rank(&self, frame: &Sighting) -> (bool, bool, bool) {
-        (!frame.is_misdirected(), self.is_linked(frame), frame.body == Body::Intact)
+        let intact = frame.body == Body::Intact;
+        (!frame.is_misdirected(), intact || self.is_confirmed(frame), self.is_linked(frame))
     }
 
     fn is_linked(&self, frame: &Sighting) -> bool {
@@ -412,7 +302,7 @@ impl<'a> Walk<'a> {
         let seen = frame.map(|index| (index, self.frame(index)));
         self.behind = seen.map(|(_, frame)| frame.behind());
         self.prev_crc = seen.map(|(_, frame)| frame.crc);
-        self.accepted.extend(seen.filter(|(_, frame)| frame.body != Body::Lost).map(|one| one.0));
+        self.accepted.extend(frame);
         self.at = self.at.next();
     }
 
