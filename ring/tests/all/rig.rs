@@ -102,6 +102,12 @@ impl Core {
         stream
     }
 
+    /// Waits until the core has entered the kernel a few times more.
+    pub(crate) fn wait_for_turns(&self) {
+        let enters = self.counters.enters.get();
+        wait_until(|| enters + 3 < self.counters.enters.get());
+    }
+
     /// Stops the core and says how it stopped.
     pub(crate) fn stop(self) -> (Echo, Stopped) {
         self.stopper.stop();
