@@ -82,6 +82,7 @@ impl Files {
         self.under_way += 1;
         match op {
             Op::Write { tok, file, pos, span, pin, sync } => {
+                let sync = sync && !io.forgets_dsync;
                 let arena = io.arena(file.shard);
                 let bytes = arena.lasting(machine.arena(file.shard).get(span), span);
                 let buffer = arena.buffer;

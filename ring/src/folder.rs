@@ -240,6 +240,9 @@ fn parse(name: &str, suffix: &str) -> Option<FileKind> {
     relative_path(kind).ends_with(&format!("/{name}")).then_some(kind)
 }
 
-fn explain<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FolderError + 'a {
+pub(crate) fn explain<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> FolderError + 'a {
     move |source| FolderError::Io { action, path: path.to_owned(), source }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Io {
     pub(crate) flights: Flights,
     pub(crate) counters: Arc<ReactorCounters>,
     pub(crate) arenas: Vec<ArenaPlace>,
+    /// A planted mutant.
+    pub(crate) forgets_dsync: bool,
 }
 
 /// Where a shard's arena lies, and its place among the registered buffers.

@@ -24,6 +24,7 @@ mod buffer_ring;
 mod clock;
 pub mod counters;
 pub mod cpu;
+pub mod device;
 pub mod feature;
 mod files;
 #[expect(unsafe_code, reason = "operations name memory by address")]
@@ -36,6 +37,7 @@ pub mod mailbox;
 mod maker;
 #[expect(unsafe_code, reason = "mappings")]
 pub mod memory;
+pub mod mutant;
 mod net;
 mod plan;
 mod poll_mode;
@@ -47,6 +49,7 @@ mod uring;
 
 pub use bell::Stopper;
 pub use counters::ReactorCounters;
+pub use device::{DeviceReport, measure_dsync};
 pub use feature::{Feature, FeatureSet, Features};
 pub use folder::{FolderError, ShardFolder};
 pub use mailbox::{Mailboxes, Mesh, mesh};

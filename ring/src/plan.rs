@@ -21,6 +21,7 @@ use crate::io::{ArenaPlace, Io};
 use crate::mailbox::Mailboxes;
 use crate::maker::Maker;
 use crate::memory::Mapping;
+use crate::mutant::{Mutant, Planted};
 use crate::net::{Net, NetOptions};
 use crate::poll_mode::PollMode;
 use crate::reactor::Reactor;
@@ -41,6 +42,7 @@ pub struct ReactorConfig {
     pub create_bytes_per_second: u64,
     /// After a stop was asked for, what is not finished by then is dropped.
     pub stop_within: Duration,
+    pub planted: Planted,
 }
 
 impl Default for ReactorConfig {
@@ -53,6 +55,7 @@ impl Default for ReactorConfig {
             net: NetOptions::default(),
             create_bytes_per_second: 400 << 20,
             stop_within: Duration::from_millis(900),
+            planted: Planted::default(),
         }
     }
 }
@@ -200,6 +203,7 @@ impl<T> Plan<T> {
             uring,
             flights: Flights::new(expected, incarnation),
             counters,
+            forgets_dsync: config.planted.is(Mutant::ForgetDsync),
             arenas: arenas.iter().map(|(place, _)| *place).collect(),
         };
         let files = Files::new(&mut io, folders, maker, hold);

@@ -143,3 +143,17 @@ fn files_are_let_go_when_a_core_has_stopped() {
         core.stop_cleanly();
     }
 }
+
+#[test]
+fn the_device_is_measured_and_leaves_no_file() {
+    let folder = folder();
+    let report = ring::measure_dsync(folder.path(), &ring::RingOptions::default()).expect("a disk");
+    assert!(0 < report.dsync_ns_p50 && report.dsync_ns_p50 <= report.dsync_ns_p99);
+    assert!(5 <= report.writes);
+    assert!(!report.mount.kind.is_empty());
+    let line = report.to_string();
+    assert!(line.contains(&report.mount.kind) && line.contains("durable write p50"), "{line}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    let in_memory = ring::measure_dsync("/proc".as_ref(), &ring::RingOptions::default());
+    assert!(in_memory.is_err());
+}
