@@ -10,6 +10,12 @@ pub trait Decode<'a>: Sized {
 
     /// Reads one value, in the version that the reader carries.
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError>;
+
+    /// Fails where decoding would, and steps over as many bytes.
+    #[inline]
+    fn check(reader: &mut Reader<'a>) -> Result<(), WireError> {
+        Self::decode(reader).map(drop)
+    }
 }
 
 /// A value that can be written into a message.
@@ -84,6 +90,11 @@ impl<'a> Decode<'a> for Option<&'a str> {
         let Some(bytes) = reader.sized(LengthWidth::Two)? else { return Ok(None) };
         str::from_utf8(bytes).map(Some).or(Err(WireError::Utf8))
     }
+
+    #[inline]
+    fn check(reader: &mut Reader<'a>) -> Result<(), WireError> {
+        reader.check_text().map(|_| ())
+    }
 }
 
 impl Encode for Option<&str> {
@@ -102,6 +113,11 @@ impl<'a> Decode<'a> for &'a str {
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         reader.take::<Option<Self>>()?.ok_or(WireError::Null)
+    }
+
+    #[inline]
+    fn check(reader: &mut Reader<'a>) -> Result<(), WireError> {
+        reader.check_text()?.ok_or(WireError::Null)
     }
 }
 

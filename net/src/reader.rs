@@ -8,6 +8,7 @@
 //! compact       03 61 62           00          03 …            (varint of length + 1)
 //! ```
 //! Compact messages also end every struct with tagged fields: count, then tag, size, bytes of each.
+//! What is forced inline is a handful of instructions, less than the call and the result in memory.
 
 use crate::message::Decode;
 use crate::{Array, WireError};
@@ -18,6 +19,8 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     version: i16,
     flexible: bool,
+    /// Whether these bytes were checked before, and are now looked at.
+    checked: bool,
 }
 
 /// The tagged section of a struct.
@@ -35,7 +38,12 @@ pub(crate) enum LengthWidth {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8], version: i16, flexible: bool) -> Self {
-        Self { bytes, version, flexible }
+        Self { bytes, version, flexible, checked: false }
+    }
+
+    /// A reader over the same bytes, every one of which was checked.
+    fn checked(self) -> Self {
+        Self { checked: true, ..self }
     }
 
     #[inline]
@@ -48,12 +56,17 @@ impl<'a> Reader<'a> {
         self.bytes
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take<T: Decode<'a>>(&mut self) -> Result<T, WireError> {
         T::decode(self)
     }
 
-    #[inline]
+    #[inline(always)]
+    pub(crate) fn check<T: Decode<'a>>(&mut self) -> Result<(), WireError> {
+        T::check(self)
+    }
+
+    #[inline(always)]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (head, rest) = self.bytes.split_first_chunk().ok_or(WireError::Truncated)?;
         self.bytes = rest;
@@ -61,7 +74,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes behind a length of its own; `None` for null.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn sized(&mut self, width: LengthWidth) -> Result<Option<&'a [u8]>, WireError> {
         match self.length(width)? {
             None => Ok(None),
@@ -69,7 +82,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Decodes every element once, so that iterating over them later cannot fail.
+    /// Steps over text, and makes sure that it is text.
+    #[inline(always)]
+    pub(crate) fn check_text(&mut self) -> Result<Option<()>, WireError> {
+        let Some(bytes) = self.sized(LengthWidth::Two)? else { return Ok(None) };
+        let is_text = self.checked || bytes.is_ascii() || str::from_utf8(bytes).is_ok();
+        if is_text { Ok(Some(())) } else { Err(WireError::Utf8) }
+    }
+
+    /// Checks every element once, so that iterating over them later cannot fail.
     #[inline]
     pub(crate) fn elements<T: Decode<'a>>(&mut self) -> Result<Option<Array<'a, T>>, WireError> {
         const { assert!(0 < T::MIN_BYTES, "every element takes a byte") };
@@ -81,25 +102,31 @@ impl<'a> Reader<'a> {
         }
         let first = *self;
         for _ in 0..count {
-            T::decode(self)?;
+            T::check(self)?;
         }
-        Ok(Some(Array::new(first, count as u32)))
+        Ok(Some(Array::new(first.checked(), count as u32)))
     }
 
+    #[inline]
     pub(crate) fn tags(&mut self) -> Result<Tags, WireError> {
         let left = if self.flexible { self.varint()? } else { 0 };
         Ok(Tags { left })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip_tags(&mut self) -> Result<(), WireError> {
-        let mut tags = self.tags()?;
+        let tags = self.tags()?;
+        if tags.left == 0 { Ok(()) } else { self.skip(tags) }
+    }
+
+    #[cold]
+    fn skip(&mut self, mut tags: Tags) -> Result<(), WireError> {
         while tags.next(self)?.is_some() {}
         Ok(())
     }
 
     /// A length or count below 2³¹; `None` for null.
-    #[inline]
+    #[inline(always)]
     fn length(&mut self, width: LengthWidth) -> Result<Option<usize>, WireError> {
         if self.flexible {
             return match self.varint()? {
@@ -118,7 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn slice(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (head, rest) = self.bytes.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.bytes = rest;
@@ -126,26 +153,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Seven bits a byte, least significant first, as protocol buffers have them.
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u32, WireError> {
         let [first] = self.array()?;
-        if first < 0x80 {
-            return Ok(first.into());
-        }
-        self.long_varint(first)
+        if first < 0x80 { Ok(first.into()) } else { self.long_varint(first) }
     }
 
-    #[cold]
     fn long_varint(&mut self, first: u8) -> Result<u32, WireError> {
-        let mut value = u64::from(first & 0x7f);
-        for shift in [7, 14, 21, 28] {
+        let mut value = u32::from(first & 0x7f);
+        for shift in [7, 14, 21] {
             let [byte] = self.array()?;
-            value |= u64::from(byte & 0x7f) << shift;
+            value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return u32::try_from(value).or(Err(WireError::Varint));
+                return Ok(value);
             }
         }
-        Err(WireError::Varint)
+        match self.array()? {
+            [last @ 0..=0x0f] => Ok(value | u32::from(last) << 28),
+            _ => Err(WireError::Varint),
+        }
     }
 }
 

@@ -129,6 +129,11 @@ pub(crate) fn item_type(kind: &Kind) -> String {
     }
 }
 
+/// The type of a field as a decoder yields it.
+pub(crate) fn optional_type(field: &Field) -> String {
+    optional(field, item_type(&field.kind))
+}
+
 /// The decoded form of a struct, by its short name.
 pub(crate) fn view(part: &Struct) -> String {
     match (part.arrays().next().is_some(), borrows(part)) {
@@ -139,6 +144,5 @@ pub(crate) fn view(part: &Struct) -> String {
 }
 
 fn view_spelled_out(part: &Struct) -> String {
-    let array = |field: &Field| optional(field, item_type(&field.kind));
-    format!("{}{}", part.name, arguments(part, "'a", array))
+    format!("{}{}", part.name, arguments(part, "'a", optional_type))
 }
