@@ -76,6 +76,16 @@ impl<'a> Batch<'a> {
 
     /// The batch at the start of `bytes`, and what follows it.
     pub fn parse_prefix(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
+        let (batch, rest) = Self::parse_sparse_prefix(bytes)?;
+        if batch.count_field() < 1 || batch.last_delta() != batch.count_field() - 1 {
+            return Err(BatchError::Count);
+        }
+        Ok((batch, rest))
+    }
+
+    /// As [`Batch::parse_prefix`], for what other brokers serve: a compacted batch has fewer records
+    /// than offsets, or none. Only [`Batch::sparse_end_offset`] tells where such a batch ends.
+    pub fn parse_sparse_prefix(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
         if bytes.len() < Self::HEADER_BYTES {
             return Err(BatchError::Truncated);
         }
@@ -89,8 +99,7 @@ impl<'a> Batch<'a> {
         }
         let (own, rest) = bytes.split_at(total);
         let batch = Self(own);
-        let last_delta = be!(own, 23, i32);
-        if batch.count_field() < 1 || last_delta != batch.count_field() - 1 {
+        if batch.count_field() < 0 || batch.last_delta() < 0 {
             return Err(BatchError::Count);
         }
         Ok((batch, rest))
@@ -128,6 +137,12 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn end_offset(&self) -> Offset {
         self.base_offset().plus(u64::from(self.record_count()))
+    }
+
+    /// One past the last offset that a sparse batch covers.
+    #[must_use]
+    pub fn sparse_end_offset(&self) -> Offset {
+        self.base_offset().plus(self.last_delta() as u64 + 1)
     }
 
     #[must_use]
@@ -203,6 +218,10 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn records(&self) -> &'a [u8] {
         &self.0[Self::HEADER_BYTES..]
+    }
+
+    fn last_delta(&self) -> i32 {
+        be!(self.0, 23, i32)
     }
 
     fn count_field(&self) -> i32 {
@@ -443,6 +462,18 @@ mod tests {
         let headers: Vec<_> = all[0].headers().collect();
         assert_eq!(headers, [(&b"h"[..], Some(&b"x"[..])), (&b"n"[..], None)]);
         assert_eq!((all[1].offset_delta, all[1].timestamp_delta, all[1].value), (1, 5, None));
+    }
+
+    #[test]
+    fn a_compacted_batch_is_sparse_and_ends_where_it_did() {
+        let mut bytes = two_records();
+        bytes[57..61].copy_from_slice(&1u32.to_be_bytes());
+        assert_eq!(Batch::parse(&bytes).unwrap_err(), BatchError::Count);
+        let (batch, rest) = Batch::parse_sparse_prefix(&bytes).unwrap();
+        assert_eq!((batch.record_count(), batch.sparse_end_offset()), (1, Offset(2)));
+        assert!(rest.is_empty());
+        bytes[23] = 0x80;
+        assert_eq!(Batch::parse_sparse_prefix(&bytes).unwrap_err(), BatchError::Count);
     }
 
     #[test]
