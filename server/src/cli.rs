@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::commands::{consume, produce};
 use crate::failure::Failure;
 use crate::{output, serve};
 use serve_args::ServeArgs;
@@ -25,6 +26,12 @@ enum Command {
     /// Run a server.
     #[command(after_help = serve_args::EXAMPLES, hide = true)]
     Serve(ServeArgs),
+    /// Write records to a topic, from lines or files.
+    #[command(after_help = produce::EXAMPLES)]
+    Produce(produce::ProduceArgs),
+    /// Read records of a topic.
+    #[command(after_help = consume::EXAMPLES)]
+    Consume(consume::ConsumeArgs),
     /// Print a script that completes chiplog's commands in a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -61,6 +68,8 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Produce(args) => produce::run(&args),
+        Command::Consume(args) => consume::run(&args),
         Command::Completions { shell } => completions(shell),
     }
 }

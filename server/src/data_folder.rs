@@ -12,6 +12,7 @@
 //! is refused before the lock is made.
 
 pub mod file_system;
+pub mod files;
 pub mod lock;
 pub mod meta;
 

@@ -1,9 +1,11 @@
 //! Every way a command fails, as one sentence for a person and an exit code for a script.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::data_folder::FolderError;
 use crate::listen::ListenError;
@@ -19,6 +21,12 @@ pub enum Failure {
     Listen(#[from] ListenError),
     #[error("this build has no data cores yet: it checks settings, folder and ports only")]
     NoCores,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("cannot read {}: {source}", path.display())]
+    Input { path: PathBuf, source: io::Error },
+    #[error("cannot compress: {0}")]
+    Compress(io::Error),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot write to standard output: {0}")]

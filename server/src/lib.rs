@@ -2,6 +2,8 @@
 //! rings.
 
 pub mod cli;
+pub mod client;
+pub mod commands;
 pub mod config;
 pub mod data_folder;
 pub mod failure;

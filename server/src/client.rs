@@ -1,0 +1,17 @@
+//! A small blocking Kafka client, for the commands that talk to a server: ours or any other.
+//!
+//! ```text
+//!  Cluster ── brokers, topics, leaders ──▶ Connection (one per broker) ──▶ net codecs
+//! ```
+
+//ADMIN
+pub mod cluster;
+pub mod compression;
+pub mod connection;
+pub mod error;
+pub mod offsets;
+pub mod partitioner;
+
+pub use cluster::{Cluster, Partition, Topic};
+pub use connection::Connection;
+pub use error::ClientError;

@@ -1,0 +1,5 @@
+//! The commands that talk to a server, over Kafka's protocol: ours or any other.
+
+pub mod consume;
+pub mod produce;
+pub mod server_args;
