@@ -77,3 +77,27 @@ pub enum Done {
     Synced { tok: Token, res: Result<(), IoError> },
     Created { tok: Token, res: Result<(), IoError> },
 }
+
+macro_rules! token_of {
+    ($type:ident: $($variant:ident),*) => {
+        impl $type {
+            /// The name under which it was asked for.
+            #[must_use]
+            pub fn token(&self) -> Token {
+                match self {
+                    $(Self::$variant { tok, .. })|* => *tok,
+                }
+            }
+
+            /// For whoever passes it on under a name of its own.
+            pub fn token_mut(&mut self) -> &mut Token {
+                match self {
+                    $(Self::$variant { tok, .. })|* => tok,
+                }
+            }
+        }
+    };
+}
+
+token_of!(Op: Write, WritePages, Read, Sync, Create);
+token_of!(Done: Wrote, WrotePages, Filled, Synced, Created);

@@ -1,8 +1,8 @@
 //! The engine: one shard's log, from the verbs of its owner to operations on its files.
 
 use base::{
-    Arena, Batch, Committed, Done, Durable, Epoch, FileId, Instant, LogEnd, LogStart, Now, Offset,
-    Op, PageMemory, PartitionId, Pin, Seq, Span,
+    Arena, Batch, Committed, Done, Durable, Epoch, FileId, Incarnation, Instant, LogEnd, LogStart,
+    Now, Offset, Op, PageMemory, PartitionId, Pin, Seq, Span,
 };
 
 use crate::append::Appended;
@@ -234,6 +234,32 @@ impl Engine {
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
         let slots = self.store().into_iter().flat_map(|store| store.partitions.occupied(0));
         slots.map(|(_, partition)| partition.id)
+    }
+
+    /// The random id of the journal: one that is new or foreign has another. 0 unless open.
+    #[must_use]
+    pub fn journal_id(&self) -> u64 {
+        self.store().map_or(0, |store| store.config.journal.id)
+    }
+
+    /// How often the journal was opened: the number of this process's start. 0 unless open.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.store().map_or(Incarnation(0), |store| store.journal.incarnation())
+    }
+
+    /// Seals what is open, so that the next start finds a sealed log.
+    pub fn close(&mut self) {
+        if let Some(store) = self.store_mut() {
+            store.journal.close();
+        }
+    }
+
+    /// Whether everything that [`Engine::close`] asks for is on stable storage, or never will be.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.store()
+            .is_none_or(|store| store.journal.is_sealed() || store.journal.poisoned().is_some())
     }
 
     #[must_use]

@@ -88,7 +88,10 @@ impl ClusterState {
         self.topics.by_number(topic).map(AsRef::as_ref).ok_or(Rejected::NoTopic(topic))
     }
 
-    pub(crate) fn next_topic(&self) -> TopicNumber {
+    /// The number that the next topic gets: those below it were given to topics that exist or were
+    /// deleted.
+    #[must_use]
+    pub fn next_topic(&self) -> TopicNumber {
         self.next_topic
     }
 

@@ -4,6 +4,8 @@
 //! cut it off. All others are *live*. A sound header testifies (incarnation, D, S) even if its body
 //! is torn or it stands in the wrong place: what it says was true when it was written.
 
+use core::fmt;
+
 use base::{Incarnation, Seq};
 
 use super::frame::{Body, Place, Stamp};
@@ -72,6 +74,34 @@ impl Verdict {
     #[must_use]
     pub fn halts(self) -> bool {
         !matches!(self, Self::Fresh | Self::Clean | Self::Torn | Self::Corrupt { .. })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fresh => write!(f, "the journal is new"),
+            Self::Clean => write!(f, "the journal is whole"),
+            Self::Torn => {
+                write!(f, "the journal is whole; a write that was never acked is cut off")
+            }
+            Self::Corrupt { first } => {
+                write!(f, "journal frame {first} was durable and is damaged")
+            }
+            Self::Suspect => {
+                write!(f, "the device lost journal bytes at the end that may have been acked")
+            }
+            Self::LostTail { stamp } => {
+                write!(f, "the journal ends before frame {stamp}, which the device had confirmed")
+            }
+            Self::Fork { at } => write!(f, "two histories of the journal meet at frame {at}"),
+            Self::CorruptAll { .. } => {
+                write!(f, "not one frame is left of a journal that has been used")
+            }
+            Self::UnknownVersion { version } => {
+                write!(f, "the journal was written in format {version} by a newer build")
+            }
+        }
     }
 }
 

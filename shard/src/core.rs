@@ -1,0 +1,249 @@
+//! One data core: its shards, its connections, and the requests between them.
+//!
+//! ```text
+//!  Received ─▶ session ─▶ serve ─┬─▶ own shard ──────────▶ reply queue ─▶ one send per turn
+//!                                ├─▶ job ─▶ ask ─▶ mail ─▶ owner core
+//!                                └─▶ job ─▶ proposal ────▶ control core
+//! ```
+
+mod flush;
+mod mailroom;
+mod snapshot;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use base::{
+    Arena, ConnId, CoreId, Done, Input, Instant, Listener, Machine, Now, Output, ShardId, Token,
+};
+use engine::{Engine, Phase};
+use net::{ErrorCode, Outgoing, Session};
+use replication::{ClusterState, Uuid};
+
+use crate::connection::{Connection, Connections};
+use crate::job::{Job, Part, Want};
+use crate::layout::Layout;
+use crate::mail::{Mail, Ticket};
+use crate::pool::Pool;
+use crate::serve::ProducerIds;
+use crate::shard::Shard;
+use crate::slab::Slab;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) id: CoreId,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) settings: CoreSettings,
+    pub(crate) state: Arc<ClusterState>,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) connections: Connections,
+    pub(crate) jobs: Slab<Job>,
+    /// When jobs end by themselves.
+    pub(crate) deadlines: BTreeSet<(Instant, Ticket)>,
+    pub(crate) pool: Pool,
+    /// Where answers are written before they are queued.
+    pub(crate) out: Outgoing,
+    pub(crate) spare_parts: Vec<Part>,
+    pub(crate) spare_wants: Vec<Result<Want, ErrorCode>>,
+    /// Connections to look at when the turn ends.
+    pub(crate) dirty: Vec<ConnId>,
+    /// Connections whose next request waits for room.
+    pub(crate) stalled: VecDeque<ConnId>,
+    pub(crate) outputs: VecDeque<Output<Mail>>,
+    /// Operations of the engines, which know their own tokens only.
+    ops: Slab<(ShardId, Token)>,
+    /// The newest snapshot is not yet in force on every open shard.
+    pub(crate) unapplied: bool,
+    pub(crate) producer_ids: ProducerIds,
+    uuids_drawn: u64,
+    stopping: bool,
+}
+
+/// What an operator may set for the request path.
+#[derive(Clone, Debug)]
+pub struct CoreSettings {
+    /// Metadata of an unknown topic creates it (Kafka's `auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Partitions of a topic that names no number (Kafka's `num.partitions`).
+    pub default_partitions: u32,
+    /// Largest request, bytes (Kafka's `socket.request.max.bytes`).
+    pub request_bytes_max: u32,
+    /// Most bytes in one answer to a fetch (Kafka's `fetch.max.bytes`).
+    pub fetch_bytes_max: u32,
+    /// Random bits, different at every start: what this core's topic ids are drawn from.
+    pub seed: u128,
+}
+
+impl Core {
+    /// A core with the engines of its shards, in whatever phase they are. `engines` is in the order
+    /// of the shards' ids.
+    #[must_use]
+    pub fn new(
+        id: CoreId,
+        layout: Arc<Layout>,
+        settings: CoreSettings,
+        state: Arc<ClusterState>,
+        engines: Vec<(ShardId, Engine)>,
+    ) -> Self {
+        Self {
+            id,
+            layout,
+            settings,
+            state,
+            shards: engines.into_iter().map(|(shard, engine)| Shard::new(shard, engine)).collect(),
+            connections: Connections::default(),
+            jobs: Slab::default(),
+            deadlines: BTreeSet::new(),
+            pool: Pool::default(),
+            out: Outgoing::default(),
+            spare_parts: Vec::new(),
+            spare_wants: Vec::new(),
+            dirty: Vec::with_capacity(256),
+            stalled: VecDeque::new(),
+            outputs: VecDeque::with_capacity(256),
+            ops: Slab::default(),
+            unapplied: false,
+            producer_ids: ProducerIds::default(),
+            uuids_drawn: 0,
+            stopping: false,
+        }
+    }
+
+    /// The engines, for reports and metrics.
+    pub fn engines(&self) -> impl Iterator<Item = (ShardId, &Engine)> {
+        self.shards.iter().map(|shard| (shard.id, &shard.engine))
+    }
+
+    pub(crate) fn shard_mut(&mut self, id: ShardId) -> Option<&mut Shard> {
+        self.shards.iter_mut().find(|shard| shard.id == id)
+    }
+
+    pub(crate) fn give_parts(&mut self, mut parts: Vec<Part>) {
+        parts.clear();
+        self.spare_parts = parts;
+    }
+
+    /// Takes back what a job that is over held.
+    pub(crate) fn give_job(&mut self, mut job: Job) {
+        for part in job.parts.drain(..) {
+            if let Part::Answered(answer) = part {
+                self.drop_answer(answer);
+            }
+        }
+        self.spare_parts = job.parts;
+        if let Some(mut plan) = job.fetch {
+            plan.wants.clear();
+            self.spare_wants = plan.wants;
+        }
+        self.pool.give_bytes(job.body);
+    }
+
+    /// A topic id: unique while the seed is.
+    pub(crate) fn draw_uuid(&mut self) -> Uuid {
+        self.uuids_drawn += 1;
+        let drawn = u128::from(self.uuids_drawn) << 16 | u128::from(self.id.0);
+        let mixed = (self.settings.seed
+            ^ drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+        .wrapping_mul(0xda94_2042_e4dd_58b5_2360_ed05_1fc6_5da5 | 1);
+        // Version 4, variant 1: random.
+        let marked = mixed & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+        Uuid(marked.to_be_bytes())
+    }
+
+    fn open(&mut self, conn: ConnId, listener: Listener) {
+        let session = Session::new(self.settings.request_bytes_max);
+        self.connections.insert(Connection::new(conn, listener, session));
+    }
+
+    fn start_stopping(&mut self) {
+        self.stopping = true;
+        for shard in &mut self.shards {
+            shard.engine.close();
+        }
+    }
+
+    /// Tells the control core how the opening of an engine ended, and how its service did.
+    fn report_phase(&mut self, index: usize) {
+        let shard = &mut self.shards[index];
+        let phase = shard.engine.phase();
+        if shard.told.as_ref() == Some(phase) {
+            return;
+        }
+        shard.told = Some(phase.clone());
+        let mail = match phase {
+            Phase::Recovering => return,
+            Phase::Open => Mail::Booted {
+                shard: shard.id,
+                journal: shard.engine.journal_id(),
+                boot: shard.engine.incarnation(),
+            },
+            Phase::Poisoned(cause) => Mail::Failed { shard: shard.id, reason: cause.to_string() },
+            Phase::Halted(verdict) => Mail::Failed { shard: shard.id, reason: verdict.to_string() },
+            Phase::Failed(error) => Mail::Failed { shard: shard.id, reason: error.to_string() },
+        };
+        self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
+    }
+
+    fn emit_ops(&mut self) {
+        for shard in &mut self.shards {
+            while let Some(mut op) = shard.engine.poll_op() {
+                let own = op.token();
+                *op.token_mut() = self.ops.insert((shard.id, own)).into();
+                self.outputs.push_back(Output::Disk(op));
+            }
+        }
+    }
+}
+
+impl Machine for Core {
+    type Mail = Mail;
+
+    fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
+        match input {
+            Input::Opened { conn, listener } => self.open(conn, listener),
+            Input::Received { conn, bytes } => self.receive(now, conn, bytes),
+            Input::Sent { conn, pieces, ok: _ } => self.sent(conn, pieces),
+            Input::Closed { conn } => self.closed(conn),
+            Input::Mail { from: _, mail } => self.deliver(now, mail),
+            Input::Stop => self.start_stopping(),
+        }
+    }
+
+    fn done(&mut self, now: Now, mut done: Done) {
+        let (shard, own) = self.ops.remove(done.token().into()).expect("a completion comes once");
+        *done.token_mut() = own;
+        self.shard_mut(shard).expect("shards stay on their core").done(now, done);
+    }
+
+    fn turn(&mut self, now: Now) {
+        for index in 0..self.shards.len() {
+            self.shards[index].turn(now);
+            self.report_phase(index);
+        }
+        self.continue_applying(now);
+        self.collect_answers(now);
+        self.end_overdue_jobs(now);
+        self.resume_stalled(now);
+        self.flush();
+        self.emit_ops();
+    }
+
+    fn poll(&mut self) -> Option<Output<Mail>> {
+        self.outputs.pop_front()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let job = self.deadlines.first().map(|(at, _)| *at);
+        self.shards.iter().filter_map(Shard::next_timeout).chain(job).min()
+    }
+
+    fn stopped(&self) -> bool {
+        self.shards.iter().all(|shard| shard.engine.is_closed())
+    }
+
+    fn arena(&self, shard: ShardId) -> &Arena {
+        let found = self.shards.iter().find(|own| own.id == shard);
+        found.expect("an operation names a shard of its core").engine.arena()
+    }
+}

@@ -1,0 +1,118 @@
+//! Questions to owners and answers from them, on this core or another.
+
+use base::{Now, Output, Page, Piece};
+
+use super::Core;
+use crate::ask::{Answer, Ask, Fetched};
+use crate::mail::{Asker, Mail, Ticket};
+use crate::serve::Home;
+
+impl Core {
+    /// Takes mail from another core.
+    pub(crate) fn deliver(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Ask { to, shard, partition, ask } => {
+                self.ask(now, to, Home { shard, partition }, ask);
+            }
+            Mail::Answer { to, answer } => self.file_answer(now, to, answer),
+            Mail::Proposed { ticket, results } => self.finish_proposal(ticket, results),
+            Mail::Snapshot(state) => self.apply_snapshot(now, state),
+            Mail::Propose { .. }
+            | Mail::Booted { .. }
+            | Mail::Applied { .. }
+            | Mail::Failed { .. } => {
+                panic!("a data core was sent mail for the control core: {mail:?}")
+            }
+        }
+    }
+
+    /// Puts a question to the owner, wherever it is.
+    pub(crate) fn ask(&mut self, now: Now, to: Asker, home: Home, ask: Ask) {
+        let Home { shard, partition } = home;
+        if let Some(own) = self.shard_mut(shard) {
+            return own.ask(now, to, partition, ask);
+        }
+        let owner = self.layout.core_of(shard);
+        assert_ne!(owner, self.id, "{shard:?} belongs to this core and is not here");
+        let mail = Mail::Ask { to, shard, partition, ask };
+        self.outputs.push_back(Output::Mail { to: owner, mail });
+    }
+
+    /// Brings the answers of this core's shards to whoever asked.
+    pub(crate) fn collect_answers(&mut self, now: Now) {
+        for index in 0..self.shards.len() {
+            while let Some((to, answer)) = self.shards[index].pop_answer() {
+                if to.core == self.id {
+                    self.file_answer(now, to, answer);
+                } else {
+                    let mail = Mail::Answer { to, answer: self.detach(answer) };
+                    self.outputs.push_back(Output::Mail { to: to.core, mail });
+                }
+            }
+        }
+    }
+
+    fn file_answer(&mut self, now: Now, to: Asker, answer: Answer) {
+        if let Answer::Woken = answer {
+            return self.read_again(now, to.ticket);
+        }
+        let surplus = match self.jobs.get_mut(to.ticket) {
+            None => Some(answer),
+            Some(job) => job.file(to.part, answer).err(),
+        };
+        match surplus {
+            None => self.finish_if_answered(now, to.ticket),
+            Some(answer) => self.drop_answer(answer),
+        }
+    }
+
+    /// Frees what an answer holds that nobody waits for.
+    pub(crate) fn drop_answer(&mut self, answer: Answer) {
+        if let Answer::Fetched(fetched) = answer {
+            self.recycle(fetched.records);
+        }
+    }
+
+    /// Copies records out of this core's memory: pins do not cross cores.
+    fn detach(&mut self, answer: Answer) -> Answer {
+        let Answer::Fetched(fetched) = answer else { return answer };
+        let mut bytes = self.pool.bytes();
+        for piece in &fetched.records {
+            bytes.extend_from_slice(self.piece_bytes(piece));
+        }
+        self.recycle(fetched.records);
+        let mut records = self.pool.pieces();
+        if !bytes.is_empty() {
+            records.push(Piece::Bytes { bytes, from: 0 });
+        }
+        Answer::Fetched(Fetched { records, ..fetched })
+    }
+
+    fn piece_bytes<'a>(&'a self, piece: &'a Piece) -> &'a [u8] {
+        match piece {
+            Piece::Bytes { bytes, from } => &bytes[*from..],
+            Piece::Tail { shard, span, .. } => {
+                let owner = self.shards.iter().find(|own| own.id == *shard);
+                let arena = owner.expect("a tail piece is of an own shard").engine.arena();
+                arena.get(*span).expect("a pinned span is held")
+            }
+            Piece::Pages { pages, from, len } => &Page::bytes(pages)[*from..*from + *len],
+        }
+    }
+
+    /// Ends jobs whose time is up.
+    pub(crate) fn end_overdue_jobs(&mut self, now: Now) {
+        while let Some((at, ticket)) = self.deadlines.first().copied() {
+            if now.mono < at {
+                return;
+            }
+            self.deadlines.pop_first();
+            self.end_overdue_job(now, ticket);
+        }
+    }
+
+    /// Names a part of a job to its owner.
+    pub(crate) fn asker(&self, ticket: Ticket, part: usize) -> Asker {
+        Asker { core: self.id, ticket, part: part as u32 }
+    }
+}

@@ -1,0 +1,118 @@
+//! Cluster state in: what a snapshot says of this core's shards is made so.
+
+use std::sync::Arc;
+
+use base::{CoreId, Now, Output, PartitionId};
+use engine::{PartitionSettings, Phase, Refused};
+use replication::{ClusterState, Placement, Topic, TopicSettings};
+
+use super::Core;
+use crate::mail::Mail;
+use crate::shard::Shard;
+
+impl Core {
+    /// Puts a snapshot in force. What the journal has no room for now is done in a later turn, and
+    /// the control core hears of it only then.
+    pub(crate) fn apply_snapshot(&mut self, now: Now, state: Arc<ClusterState>) {
+        if state.version() < self.state.version() {
+            return;
+        }
+        self.state = state;
+        self.unapplied = true;
+        self.continue_applying(now);
+    }
+
+    /// Goes on with a snapshot that is not in force everywhere yet.
+    pub(crate) fn continue_applying(&mut self, now: Now) {
+        if !self.unapplied {
+            return;
+        }
+        let Self { shards, state, layout, .. } = self;
+        let open = shards.iter_mut().filter(|shard| matches!(shard.engine.phase(), Phase::Open));
+        for shard in open {
+            let placement = Placement { node: layout.node, shard: shard.id };
+            if shard.conform(now, placement, state) == Err(Refused::Busy) {
+                return;
+            }
+        }
+        self.unapplied = false;
+        let mail = Mail::Applied { core: self.id, version: self.state.version() };
+        self.outputs.push_back(Output::Mail { to: CoreId::CONTROL, mail });
+    }
+}
+
+impl Shard {
+    /// Creates, configures, opens and deletes partitions until this shard holds what `state` places
+    /// on it. Each step is idempotent: after `Busy` the whole is simply done again.
+    fn conform(&mut self, now: Now, own: Placement, state: &ClusterState) -> Result<(), Refused> {
+        let leads = state.shard(own).is_ok_and(|known| {
+            known.boot.is_some_and(|boot| {
+                boot.journal == self.engine.journal_id() && boot.boot == self.engine.incarnation()
+            })
+        });
+        for topic in state.topics().iter() {
+            let known = self.applied.get(&topic.number).is_some_and(|had| Arc::ptr_eq(had, topic));
+            if known && self.applied_leading == leads {
+                continue;
+            }
+            self.conform_topic(now, own, topic, leads)?;
+            self.applied.insert(topic.number, Arc::clone(topic));
+        }
+        self.applied_leading = leads;
+        self.delete_vanished(now, state)
+    }
+
+    fn conform_topic(
+        &mut self,
+        now: Now,
+        own: Placement,
+        topic: &Topic,
+        leads: bool,
+    ) -> Result<(), Refused> {
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            if partition.leader != own {
+                continue;
+            }
+            let id = PartitionId::new(topic.number, index as u32);
+            self.engine.create_partition(now, id, settings(&topic.settings))?;
+            self.engine.set_settings(id, settings(&topic.settings));
+            let opened = self.current_epoch(id);
+            if leads && opened.is_none_or(|opened| opened < partition.epoch) {
+                match self.engine.open_epoch(now, id, partition.epoch) {
+                    // A halted partition is read-only until its loss is accepted.
+                    Ok(_) | Err(Refused::Halted) => {}
+                    Err(refused) => return Err(refused),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the partitions of topics whose deletion is committed. A topic that the state merely
+    /// does not know yet has a number it has not given out; such a one is never touched.
+    fn delete_vanished(&mut self, now: Now, state: &ClusterState) -> Result<(), Refused> {
+        let vanished: Vec<PartitionId> = self
+            .engine
+            .partitions()
+            .filter(|id| id.topic < state.next_topic())
+            .filter(|id| state.topics().by_number(id.topic).is_none())
+            .collect();
+        for id in vanished {
+            self.engine.delete_partition(now, id)?;
+            self.forget_partition(id);
+            self.applied.remove(&id.topic);
+        }
+        Ok(())
+    }
+}
+
+fn settings(topic: &TopicSettings) -> PartitionSettings {
+    PartitionSettings {
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        max_message_bytes: topic.max_message_bytes,
+        append_time: topic.append_time,
+        timestamp_before_max_ms: i64::try_from(topic.timestamp_before_max_ms).unwrap_or(i64::MAX),
+        timestamp_after_max_ms: i64::try_from(topic.timestamp_after_max_ms).unwrap_or(i64::MAX),
+    }
+}

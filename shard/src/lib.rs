@@ -1,0 +1,27 @@
+//! One shard's whole brain: engine, net and replication composed, still without I/O.
+//!
+//! [`Core`] is the [`base::Machine`] that a data core's ring runs: connections and their requests on
+//! one side, one or more shards on the other. Shards of other cores are reached by [`Mail`].
+
+mod ask;
+mod broker_config;
+mod commit;
+mod connection;
+pub mod control;
+mod core;
+mod job;
+mod layout;
+mod mail;
+mod pool;
+mod refusal;
+mod reply;
+mod serve;
+mod shard;
+mod slab;
+mod watches;
+
+pub use crate::ask::{Answer, Ask, Fetched, Produced};
+pub use crate::control::ControlShard;
+pub use crate::core::{Core, CoreSettings};
+pub use crate::layout::{Address, Broker, Layout};
+pub use crate::mail::{Asker, Mail, Ticket};

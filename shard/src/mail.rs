@@ -1,0 +1,69 @@
+//! What cores say to each other.
+//!
+//! A core that accepted a request for a partition of another core relays an [`Ask`] and gets an
+//! [`Answer`] back; changes of cluster state go to the control core and come back as snapshots.
+
+use std::sync::Arc;
+
+use base::{CoreId, Incarnation, PartitionId, ShardId, Token};
+use replication::{ClusterState, LogIndex, Proposal, Rejected};
+
+use crate::ask::{Answer, Ask};
+
+/// Names one part of a pending request to whoever answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The core that holds the job.
+    pub core: CoreId,
+    pub ticket: Ticket,
+    /// Which partition of the request, counted in request order.
+    pub part: u32,
+}
+
+/// A pending job of one core. The generation makes a reused slot a different job, so that a late
+/// answer reaches nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// A message between cores.
+#[derive(Debug)]
+pub enum Mail {
+    /// Data core to data core: do this for me.
+    Ask { to: Asker, shard: ShardId, partition: PartitionId, ask: Ask },
+    /// Data core to data core: it is done, and durable where that was asked for.
+    Answer { to: Asker, answer: Answer },
+    /// Data core to control core: make these true, each by itself. With `validate_only` nothing
+    /// changes. UUIDs are drawn by the sender.
+    Propose { core: CoreId, ticket: Ticket, proposals: Vec<Proposal>, validate_only: bool },
+    /// Control core to data core: one result per proposal. What was agreed is in force on every
+    /// live core (or a second has passed), on this one by the snapshot sent just before.
+    Proposed { ticket: Ticket, results: Vec<Result<(), Rejected>> },
+    /// Data core to control core: this shard has recovered and asks to lead in a new epoch.
+    Booted { shard: ShardId, journal: u64, boot: Incarnation },
+    /// Control core to data core: the state of the cluster.
+    Snapshot(Arc<ClusterState>),
+    /// Data core to control core: the snapshot of this version is in force here.
+    Applied { core: CoreId, version: LogIndex },
+    /// Data core to control core: this shard can serve no more.
+    Failed { shard: ShardId, reason: String },
+}
+
+impl Ticket {
+    /// Finds no job: for questions whose answer nobody wants.
+    pub(crate) const NOBODY: Self = Self { slot: u32::MAX, generation: u32::MAX };
+}
+
+impl From<Ticket> for Token {
+    fn from(ticket: Ticket) -> Self {
+        Self(u64::from(ticket.generation) << 32 | u64::from(ticket.slot))
+    }
+}
+
+impl From<Token> for Ticket {
+    fn from(token: Token) -> Self {
+        Self { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+    }
+}

@@ -1,0 +1,87 @@
+//! How jobs end: the last answer writes the response into the request's place in the order.
+
+use base::{Now, Output};
+use net::Request;
+use replication::{Proposal, Rejected};
+
+use super::produce::gate;
+use crate::core::Core;
+use crate::job::Job;
+use crate::mail::{Mail, Ticket};
+
+impl Core {
+    /// An answer was filed: goes on with whatever the job does when none is missing.
+    pub(crate) fn finish_if_answered(&mut self, now: Now, ticket: Ticket) {
+        match self.jobs.get_mut(ticket) {
+            Some(job) if job.missing == 0 => {}
+            Some(_) | None => return,
+        }
+        let reads = self.jobs.get_mut(ticket).is_some_and(|job| job.fetch.is_some());
+        if reads {
+            self.settle_read(now, ticket);
+        } else {
+            self.finish_job(ticket);
+        }
+    }
+
+    /// Writes the response and delivers it.
+    pub(crate) fn finish_job(&mut self, ticket: Ticket) {
+        let Some(mut job) = self.jobs.remove(ticket) else { return };
+        let body = core::mem::take(&mut job.body);
+        let request = Request::decode(job.api, job.reply_to.version, &body);
+        let request = request.expect("a job's request decoded before");
+        let pieces = match &request {
+            Request::Fetch(view) => self.write_fetched(&mut job, view),
+            other => {
+                self.write_job(&job, other);
+                self.take_written()
+            }
+        };
+        self.pool.give_bytes(body);
+        self.fulfil(job.conn, ticket, gate(job.frame), pieces);
+        self.give_job(job);
+    }
+
+    /// Sends proposals to the control core; the job answers when they are settled.
+    pub(crate) fn propose(&mut self, job: Job, proposals: Vec<Proposal>, validate_only: bool) {
+        let ticket = self.begin_job(job);
+        let mail = Mail::Propose { core: self.id, ticket, proposals, validate_only };
+        self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
+    }
+
+    pub(crate) fn finish_proposal(&mut self, ticket: Ticket, results: Vec<Result<(), Rejected>>) {
+        if let Some(job) = self.jobs.get_mut(ticket) {
+            job.results = results;
+            self.finish_job(ticket);
+        }
+    }
+
+    pub(crate) fn end_overdue_job(&mut self, now: Now, ticket: Ticket) {
+        self.read_again(now, ticket);
+    }
+
+    /// Frees the job of a connection that is gone.
+    pub(crate) fn abandon_job(&mut self, ticket: Ticket) {
+        let Some(job) = self.jobs.remove(ticket) else { return };
+        if let Some(plan) = &job.fetch {
+            self.deadlines.remove(&(plan.deadline, ticket));
+        }
+        self.give_job(job);
+    }
+
+    fn write_job(&mut self, job: &Job, request: &Request<'_>) {
+        match request {
+            Request::Produce(view) => self.write_produced(job, view),
+            Request::ListOffsets(view) => self.write_listed(job, view),
+            Request::Metadata(view) => self.write_metadata(job.listener, job.reply_to, view),
+            Request::DeleteRecords(view) => self.write_records_deleted(job, view),
+            Request::OffsetForLeaderEpoch(view) => self.write_epoch_ends(job, view),
+            Request::CreateTopics(view) => self.write_created(job, view),
+            Request::DeleteTopics(view) => self.write_deleted(job, view),
+            Request::CreatePartitions(view) => self.write_grown(job, view),
+            Request::IncrementalAlterConfigs(view) => self.write_altered(job, view),
+            Request::InitProducerId(_) => self.write_producer_id(job),
+            other => panic!("{} never becomes a job", other.api()),
+        }
+    }
+}

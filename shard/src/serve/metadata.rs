@@ -1,0 +1,136 @@
+//! Metadata: who leads what, in the view of the port the client came by.
+
+use base::Listener;
+use net::api::metadata::{Broker, Partition, RequestView, Response, Topic};
+use net::{ErrorCode, Uuid, each};
+use replication::{NewPartitions, Proposal, topic_name};
+
+use super::{Call, Served};
+use crate::core::Core;
+use crate::job::Job;
+
+/// Kafka's "not asked for" in the fields of authorized operations.
+const OPERATIONS_OMITTED: i32 = i32::MIN;
+
+/// One topic of the answer: what was asked for and what was found.
+#[derive(Clone, Copy, Debug)]
+struct Found<'a> {
+    name: Option<&'a str>,
+    id: Uuid,
+    topic: Result<&'a replication::Topic, ErrorCode>,
+}
+
+impl Core {
+    pub(super) fn metadata(&mut self, call: &Call<'_>, view: &RequestView<'_>) -> Served {
+        let missing = self.topics_to_create(view);
+        if missing.is_empty() {
+            self.write_metadata(call.listener, call.header.reply_to(), view);
+            self.reply_written(call.conn, crate::reply::Gate::Open);
+            return Served::Yes;
+        }
+        let job = Job::new(call, self.keep(call.body), Vec::new());
+        self.propose(job, missing, false);
+        Served::Yes
+    }
+
+    /// A proposal for each topic that was asked for by name, does not exist and may.
+    fn topics_to_create(&mut self, view: &RequestView<'_>) -> Vec<Proposal> {
+        if !self.settings.auto_create_topics || !view.allow_auto_topic_creation {
+            return Vec::new();
+        }
+        let mut proposals = Vec::new();
+        for name in view.topics.into_iter().flatten().filter_map(|topic| topic.name) {
+            let known = self.state.topics().by_name(name).is_some();
+            if !known && topic_name::check(name).is_ok() {
+                proposals.push(Proposal::CreateTopic {
+                    name: name.to_owned(),
+                    uuid: self.draw_uuid(),
+                    partitions: NewPartitions::Count(self.settings.default_partitions),
+                    replication_factor: 1,
+                    configs: Vec::new(),
+                });
+            }
+        }
+        proposals
+    }
+
+    pub(super) fn write_metadata(
+        &mut self,
+        listener: Listener,
+        to: net::ReplyTo,
+        view: &RequestView<'_>,
+    ) {
+        let (layout, state) = (&self.layout, &self.state);
+        let all = view.topics.is_none_or(|topics| to.version == 0 && topics.is_empty());
+        let found: Vec<Found<'_>> = if all {
+            state.topics().iter().map(|topic| found(topic)).collect()
+        } else {
+            let asked = view.topics.into_iter().flatten();
+            asked.map(|asked| find(state.topics(), asked.name, asked.topic_id)).collect()
+        };
+        let own = match listener {
+            Listener::Node => base::ShardId(0),
+            Listener::Core(shard) => shard,
+        };
+        let response = Response {
+            throttle_time_ms: 0,
+            brokers: each(layout.brokers(listener).map(|broker| Broker {
+                node_id: broker.id,
+                host: broker.host,
+                port: i32::from(broker.port),
+                rack: broker.rack,
+            })),
+            cluster_id: Some(layout.cluster_id.as_str()),
+            controller_id: layout.broker_id(listener, layout.node, own),
+            topics: each(found.iter().map(|found| Topic {
+                error_code: found.topic.err().unwrap_or(ErrorCode::None),
+                name: found.name,
+                topic_id: found.id,
+                is_internal: false,
+                partitions: each(partitions(found).iter().enumerate().map(|(index, partition)| {
+                    let leader = partition.leader;
+                    let leader_id = layout.broker_id(listener, leader.node, leader.shard);
+                    Partition {
+                        error_code: ErrorCode::None,
+                        partition_index: index as i32,
+                        leader_id,
+                        leader_epoch: partition.epoch.0 as i32,
+                        replica_nodes: each([leader_id]),
+                        isr_nodes: each([leader_id]),
+                        offline_replicas: net::Empty,
+                    }
+                })),
+                topic_authorized_operations: OPERATIONS_OMITTED,
+            })),
+            cluster_authorized_operations: OPERATIONS_OMITTED,
+            error_code: ErrorCode::None,
+        };
+        self.out.respond(to, response);
+    }
+}
+
+fn partitions<'a>(found: &Found<'a>) -> &'a [replication::Partition] {
+    found.topic.map_or(&[], |topic| &topic.partitions)
+}
+
+fn found(topic: &replication::Topic) -> Found<'_> {
+    Found { name: Some(&topic.name), id: Uuid(topic.uuid.0), topic: Ok(topic) }
+}
+
+fn find<'a>(topics: &'a replication::Topics, name: Option<&'a str>, id: Uuid) -> Found<'a> {
+    let by_id = name.is_none();
+    let known = match name {
+        Some(name) => topics.by_name(name),
+        None => topics.by_uuid(replication::Uuid(id.0)),
+    };
+    match known {
+        Some(topic) => found(topic),
+        None if by_id => Found { name: None, id, topic: Err(ErrorCode::UnknownTopicId) },
+        None => {
+            let legal = name.is_some_and(|name| topic_name::check(name).is_ok());
+            let unknown = ErrorCode::UnknownTopicOrPartition;
+            let code = if legal { unknown } else { ErrorCode::InvalidTopic };
+            Found { name, id: Uuid::ZERO, topic: Err(code) }
+        }
+    }
+}

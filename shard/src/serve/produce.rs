@@ -1,0 +1,182 @@
+//! Produce: one batch per partition, appended in the turn it arrives.
+//!
+//! The answer of a request whose partitions all live on one shard of this core is written at once
+//! and waits for the frame. Anything else (another core, a full journal) becomes a job.
+
+use core::cell::Cell;
+
+use base::{Batch, BatchError, Now, Seq, ShardId};
+use engine::AppendError;
+use net::api::produce::{PartitionResponse, RequestView, Response, TopicResponse};
+use net::{Empty, ErrorCode, Outgoing, Records, ReplyTo, each};
+
+use super::{Call, Home, Served};
+use crate::ask::{Answer, Ask, Produced};
+use crate::core::Core;
+use crate::job::{Job, Part};
+use crate::mail::Ticket;
+use crate::refusal;
+use crate::reply::Gate;
+
+/// The first version whose clients know zstd.
+const ZSTD_VERSION: i16 = 7;
+
+/// What is known half way through a request.
+#[derive(Debug)]
+struct Walk {
+    /// One per partition seen.
+    parts: Vec<Part>,
+    /// The frame that all appends made here wait for.
+    frame: Option<(ShardId, Seq)>,
+    /// Partitions, by place in `parts`, that must be asked of their owner.
+    asks: Vec<(usize, Home, Vec<u8>)>,
+}
+
+impl Core {
+    pub(super) fn produce(&mut self, now: Now, call: &Call<'_>, view: &RequestView<'_>) -> Served {
+        if self.shards.iter().any(|shard| shard.is_holding()) {
+            return Served::Stall;
+        }
+        let parts = core::mem::take(&mut self.spare_parts);
+        let mut walk = Walk { parts, frame: None, asks: Vec::new() };
+        for topic in &view.topic_data {
+            for data in &topic.partition_data {
+                let part = if matches!(view.acks, -1..=1) {
+                    let home = self.locate_by_name(call.listener, topic.name, data.index);
+                    home.and_then(|home| {
+                        let batch = check_batch(call.header.version, data.records)?;
+                        self.append(now, home, batch, &mut walk)
+                    })
+                } else {
+                    Err(ErrorCode::InvalidRequiredAcks)
+                };
+                walk.parts.push(part.unwrap_or_else(Part::Refused));
+            }
+        }
+        if view.acks == 0 {
+            return self.finish_unanswered(now, walk);
+        }
+        if !walk.asks.is_empty() {
+            return self.produce_by_job(now, call, walk);
+        }
+        write_response(&mut self.out, call.header.reply_to(), view, &walk.parts);
+        self.reply_written(call.conn, gate(walk.frame));
+        self.give_parts(walk.parts);
+        Served::Yes
+    }
+
+    /// Appends here and now if the owner is here and has room, else leaves the batch to be asked.
+    fn append(
+        &mut self,
+        now: Now,
+        home: Home,
+        batch: Batch<'_>,
+        walk: &mut Walk,
+    ) -> Result<Part, ErrorCode> {
+        let same_frame = walk.frame.is_none_or(|(shard, _)| shard == home.shard);
+        if let Some(shard) = self.shard_mut(home.shard).filter(|_| same_frame) {
+            match shard.append(now, home.partition, batch) {
+                Ok((seq, produced)) => {
+                    let last = walk.frame.map_or(seq, |(_, last)| last.max(seq));
+                    walk.frame = Some((home.shard, last));
+                    return Ok(Part::Answered(Answer::Produced(produced)));
+                }
+                Err(AppendError::Busy) => {}
+                Err(error) => return Err(refusal::append(&error)),
+            }
+        }
+        walk.asks.push((walk.parts.len(), home, batch.bytes().to_vec()));
+        Ok(Part::Asked)
+    }
+
+    fn produce_by_job(&mut self, now: Now, call: &Call<'_>, walk: Walk) -> Served {
+        let mut job = Job::new(call, self.keep(call.body), walk.parts);
+        job.frame = walk.frame;
+        let ticket = self.begin_job(job);
+        for (part, home, batch) in walk.asks {
+            self.ask(now, self.asker(ticket, part), home, Ask::Produce { batch });
+        }
+        Served::Yes
+    }
+
+    /// With acks=0 nobody is told anything; a refused batch closes the connection, as in Kafka.
+    fn finish_unanswered(&mut self, now: Now, walk: Walk) -> Served {
+        for (part, home, batch) in walk.asks {
+            self.ask(now, self.asker(Ticket::NOBODY, part), home, Ask::Produce { batch });
+        }
+        let refused = walk.parts.iter().any(|part| matches!(part, Part::Refused(_)));
+        self.give_parts(walk.parts);
+        if refused { Served::Close } else { Served::Yes }
+    }
+
+    /// Writes the answer of a job whose parts are all there.
+    pub(super) fn write_produced(&mut self, job: &Job, view: &RequestView<'_>) {
+        write_response(&mut self.out, job.reply_to, view, &job.parts);
+    }
+}
+
+pub(crate) fn gate(frame: Option<(ShardId, Seq)>) -> Gate {
+    frame.map_or(Gate::Open, |(shard, seq)| Gate::Durable { shard, seq })
+}
+
+/// Everything about a batch that can be judged without its partition: Kafka's `LogValidator`
+/// without decompression.
+fn check_batch(version: i16, records: Option<Records<'_>>) -> Result<Batch<'_>, ErrorCode> {
+    let bytes = records.unwrap_or_default().bytes();
+    let batch = Batch::parse(bytes).map_err(|error| batch_error_code(&error))?;
+    batch.verify_checksum().map_err(|error| batch_error_code(&error))?;
+    let codec_known = batch.codec() < 4 || batch.codec() == 4 && ZSTD_VERSION <= version;
+    let sequence_known = batch.producer_id() < 0 || 0 <= batch.base_sequence();
+    if !codec_known {
+        return Err(ErrorCode::UnsupportedCompressionType);
+    }
+    if batch.is_log_append_time() {
+        return Err(ErrorCode::InvalidTimestamp);
+    }
+    if batch.is_transactional() {
+        return Err(ErrorCode::InvalidTxnState);
+    }
+    if batch.is_control() || !sequence_known {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    Ok(batch)
+}
+
+fn batch_error_code(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Truncated | BatchError::Checksum => ErrorCode::CorruptMessage,
+        BatchError::Trailing | BatchError::Magic(_) | BatchError::Count => ErrorCode::InvalidRecord,
+    }
+}
+
+fn write_response(out: &mut Outgoing, to: ReplyTo, view: &RequestView<'_>, parts: &[Part]) {
+    let next = Cell::new(0);
+    let next_part = || &parts[next.replace(next.get() + 1)];
+    let next_part = &next_part;
+    let responses = each(view.topic_data.iter().map(|topic| TopicResponse {
+        name: topic.name,
+        partition_responses: each(
+            topic.partition_data.iter().map(|data| partition_response(data.index, next_part())),
+        ),
+    }));
+    out.respond(to, Response { responses, throttle_time_ms: 0, node_endpoints: Empty });
+}
+
+fn partition_response(index: i32, part: &Part) -> PartitionResponse<'static, Empty> {
+    let (error_code, produced) = match part {
+        Part::Answered(Answer::Produced(produced)) => (ErrorCode::None, Some(*produced)),
+        Part::Answered(Answer::Failed(code)) | Part::Refused(code) => (*code, None),
+        other => panic!("a produce answered with {other:?}"),
+    };
+    let Produced { base, append_time_ms, log_start } = produced.unwrap_or_default();
+    PartitionResponse {
+        index,
+        error_code,
+        base_offset: produced.map_or(-1, |_| base.0 as i64),
+        log_append_time_ms: append_time_ms.unwrap_or(-1),
+        log_start_offset: produced.map_or(-1, |_| log_start.0 as i64),
+        record_errors: Empty,
+        error_message: None,
+        current_leader: Default::default(),
+    }
+}

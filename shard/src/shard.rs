@@ -1,0 +1,326 @@
+//! One shard: the owner's side of every question about its partitions.
+//!
+//! ```text
+//!   ask ──▶ engine ──▶ answered at once
+//!                 ├──▶ waits for its frame      (gated: Produce, DeleteRecords)
+//!                 ├──▶ waits for a disk read    (reading: Fetch)
+//!                 ├──▶ waits for records        (watches)
+//!                 └──▶ waits for journal room   (held)
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use base::{
+    Batch, Committed, ConnId, Done, Epoch, Instant, Now, Offset, PartitionId, Piece, Seq, ShardId,
+    Span, TopicNumber,
+};
+use engine::{AppendError, Engine, Phase, Read};
+use net::ErrorCode;
+use replication::Topic;
+
+use crate::ask::{Answer, Ask, Fetched, Produced};
+use crate::commit::{CommitProof, DurableSeq};
+use crate::mail::Asker;
+use crate::refusal;
+use crate::watches::Watches;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) engine: Engine,
+    /// Answers that leave once their frame is durable, in frame order.
+    gated: VecDeque<(Seq, Asker, Answer)>,
+    /// Connections of this core with an answer that waits for a frame, in frame order.
+    awaiting: VecDeque<(Seq, ConnId)>,
+    watches: Watches,
+    /// Appends that found no room in the journal, in arrival order.
+    held: VecDeque<(Asker, PartitionId, Vec<u8>)>,
+    answers: VecDeque<(Asker, Answer)>,
+    spans: Vec<Span>,
+    /// Topics as they were last put in force here.
+    pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
+    /// Whether that was under a boot that leads.
+    pub(crate) applied_leading: bool,
+    /// The phase that the control core was last told.
+    pub(crate) told: Option<Phase>,
+}
+
+/// An answer now, none yet, or a refusal.
+type Settled = Result<Option<Answer>, ErrorCode>;
+
+/// Kafka's names for ends, in place of a time.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const EARLIEST_LOCAL: i64 = -4;
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, engine: Engine) -> Self {
+        Self {
+            id,
+            engine,
+            gated: VecDeque::new(),
+            awaiting: VecDeque::new(),
+            watches: Watches::default(),
+            held: VecDeque::new(),
+            answers: VecDeque::new(),
+            spans: Vec::new(),
+            applied: BTreeMap::new(),
+            applied_leading: false,
+            told: None,
+        }
+    }
+
+    /// Proves that frames up to `seq` are committed, if they are.
+    pub(crate) fn prove(&self, seq: Seq) -> Option<CommitProof> {
+        self.durable().prove(seq)
+    }
+
+    /// Remembers to look at the connection when the frame is durable.
+    pub(crate) fn await_frame(&mut self, seq: Seq, conn: ConnId) {
+        // A duplicate waits for its original's frame, which lies behind: sorted insertion keeps the
+        // order, and is at the end in all other cases.
+        let at = self.awaiting.partition_point(|(waiting, _)| *waiting <= seq);
+        self.awaiting.insert(at, (seq, conn));
+    }
+
+    /// The next connection whose frame has become durable.
+    pub(crate) fn pop_acknowledged(&mut self) -> Option<ConnId> {
+        let (seq, _) = self.awaiting.front()?;
+        drop(self.prove(*seq)?);
+        self.awaiting.pop_front().map(|(_, conn)| conn)
+    }
+
+    pub(crate) fn current_epoch(&self, id: PartitionId) -> Option<Epoch> {
+        self.engine.epochs(id)?.opened()
+    }
+
+    fn durable(&self) -> DurableSeq {
+        DurableSeq::of_single_replica(self.engine.durable_seq())
+    }
+
+    /// Appends stand behind others that wait for room.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Takes a question; its answer comes out of [`Shard::pop_answer`], now or later.
+    pub(crate) fn ask(&mut self, now: Now, to: Asker, id: PartitionId, ask: Ask) {
+        let settled = match ask {
+            Ask::Produce { batch } => self.hold_or_append(now, to, id, batch),
+            Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
+                .check_epoch(id, known_epoch)
+                .and_then(|()| self.fetch(id, from, max_bytes, min_one)),
+            Ask::Watch { from, until } => self.watch(to, id, from, until),
+            Ask::ListOffset { timestamp, known_epoch } => self
+                .check_epoch(id, known_epoch)
+                .and_then(|()| self.list_offset(now, to, id, timestamp)),
+            Ask::DeleteRecords { before } => self.delete_records(now, to, id, before),
+            Ask::EpochEnd { epoch, known_epoch } => self
+                .check_epoch(id, known_epoch)
+                .map(|()| Some(Answer::EpochEnd(self.engine.end_of_epoch(id, epoch)))),
+        };
+        match settled {
+            Ok(None) => {}
+            Ok(Some(answer)) => self.answers.push_back((to, answer)),
+            Err(code) => self.answers.push_back((to, Answer::Failed(code))),
+        }
+    }
+
+    /// The next answer that is due.
+    pub(crate) fn pop_answer(&mut self) -> Option<(Asker, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// Appends one batch of a client of this very core; the caller gates the answer.
+    pub(crate) fn append(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        batch: Batch<'_>,
+    ) -> Result<(Seq, Produced), AppendError> {
+        if self.is_holding() {
+            return Err(AppendError::Busy);
+        }
+        let appended = self.engine.append(now, id, batch)?;
+        let produced = Produced {
+            base: appended.base,
+            append_time_ms: appended.append_time_ms,
+            log_start: appended.log_start.0,
+        };
+        Ok((appended.seq, produced))
+    }
+
+    pub(crate) fn done(&mut self, now: Now, done: Done) {
+        self.engine.done(now, done);
+    }
+
+    /// Ends a turn: retries what was held, lets the engine seal, then answers whatever became due.
+    pub(crate) fn turn(&mut self, now: Now) {
+        self.retry_held(now);
+        self.engine.turn(now);
+        self.advance_committed();
+        self.open_gates();
+        self.watches.expire(now.mono);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        [self.engine.next_timeout(), self.watches.next_end()].into_iter().flatten().min()
+    }
+
+    fn check_epoch(&self, id: PartitionId, known: Option<Epoch>) -> Result<(), ErrorCode> {
+        let Some(own) = self.current_epoch(id) else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
+        match known {
+            Some(known) if known < own => Err(ErrorCode::FencedLeaderEpoch),
+            Some(known) if own < known => Err(ErrorCode::UnknownLeaderEpoch),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn hold_or_append(&mut self, now: Now, to: Asker, id: PartitionId, bytes: Vec<u8>) -> Settled {
+        if self.is_holding() {
+            self.held.push_back((to, id, bytes));
+            return Ok(None);
+        }
+        let batch = Batch::parse(&bytes).map_err(|_| ErrorCode::CorruptMessage)?;
+        match self.append(now, id, batch) {
+            Ok((seq, produced)) => {
+                self.gate(seq, to, Answer::Produced(produced));
+                Ok(None)
+            }
+            Err(AppendError::Busy) => {
+                self.held.push_back((to, id, bytes));
+                Ok(None)
+            }
+            Err(error) => Err(refusal::append(&error)),
+        }
+    }
+
+    fn retry_held(&mut self, now: Now) {
+        for _ in 0..self.held.len() {
+            let Some((to, id, bytes)) = self.held.pop_front() else { return };
+            let outcome = Batch::parse(&bytes)
+                .map_err(|_| ErrorCode::CorruptMessage)
+                .map(|batch| self.engine.append(now, id, batch));
+            match outcome {
+                Ok(Ok(appended)) => {
+                    let produced = Produced {
+                        base: appended.base,
+                        append_time_ms: appended.append_time_ms,
+                        log_start: appended.log_start.0,
+                    };
+                    self.gate(appended.seq, to, Answer::Produced(produced));
+                }
+                Ok(Err(AppendError::Busy)) => return self.held.push_front((to, id, bytes)),
+                Ok(Err(error)) => {
+                    self.answers.push_back((to, Answer::Failed(refusal::append(&error))));
+                }
+                Err(code) => self.answers.push_back((to, Answer::Failed(code))),
+            }
+        }
+    }
+
+    fn fetch(&mut self, id: PartitionId, from: Offset, max_bytes: u32, min_one: bool) -> Settled {
+        let mut spans = core::mem::take(&mut self.spans);
+        let read = self.engine.read(id, from, max_bytes, min_one, &mut spans);
+        let pieces = spans.drain(..).map(|span| self.pinned(span)).collect();
+        self.spans = spans;
+        match read {
+            Ok(Read::Tail { bytes }) => self.fetched(id, pieces, bytes).map(Some),
+            Ok(Read::Empty) => self.fetched(id, Vec::new(), 0).map(Some),
+            Err(error) => Err(refusal::read(&error)),
+        }
+    }
+
+    fn pinned(&mut self, span: Span) -> Piece {
+        let pin = self.engine.pin(span);
+        Piece::Tail { shard: self.id, span, pin }
+    }
+
+    fn fetched(
+        &self,
+        id: PartitionId,
+        records: Vec<Piece>,
+        bytes: u32,
+    ) -> Result<Answer, ErrorCode> {
+        let ends = self.engine.committed(id).zip(self.engine.log_start(id));
+        let (committed, log_start) = ends.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        Ok(Answer::Fetched(Fetched {
+            records,
+            bytes,
+            committed: committed.0,
+            log_start: log_start.0,
+        }))
+    }
+
+    fn watch(&mut self, to: Asker, id: PartitionId, from: Offset, until: Instant) -> Settled {
+        let committed = self.engine.committed(id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if from < committed.0 {
+            return Ok(Some(Answer::Woken));
+        }
+        self.watches.add(id, from, until, to);
+        Ok(None)
+    }
+
+    /// Answers for the ends at once; a time may need the disk.
+    fn list_offset(&mut self, _now: Now, _to: Asker, id: PartitionId, timestamp: i64) -> Settled {
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        let offset = match timestamp {
+            LATEST => self.engine.committed(id).ok_or(unknown)?.0,
+            EARLIEST | EARLIEST_LOCAL => self.engine.log_start(id).ok_or(unknown)?.0,
+            _ => return Err(ErrorCode::UnsupportedVersion),
+        };
+        let epoch = self.current_epoch(id).map_or(-1, |epoch| epoch.0 as i32);
+        Ok(Some(Answer::Offset { offset: offset.0 as i64, timestamp_ms: -1, epoch }))
+    }
+
+    fn delete_records(
+        &mut self,
+        now: Now,
+        to: Asker,
+        id: PartitionId,
+        before: Option<Offset>,
+    ) -> Settled {
+        let committed = self.engine.committed(id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let before = before.unwrap_or(committed.0);
+        let seq = self.engine.delete_records(now, id, before);
+        let seq = seq.map_err(|refused| refusal::refused(&refused))?;
+        let log_start = self.engine.log_start(id).ok_or(ErrorCode::UnknownTopicOrPartition)?.0;
+        self.gate(seq, to, Answer::Deleted { log_start });
+        Ok(None)
+    }
+
+    fn gate(&mut self, seq: Seq, to: Asker, answer: Answer) {
+        let at = self.gated.partition_point(|(waiting, ..)| *waiting <= seq);
+        self.gated.insert(at, (seq, to, answer));
+    }
+
+    /// With one replica, what is durable here is committed.
+    fn advance_committed(&mut self) {
+        while let Some((id, durable)) = self.engine.poll_durable() {
+            let committed = Committed(durable.0);
+            self.engine.commit(id, committed);
+            let answers = &mut self.answers;
+            self.watches.wake(id, committed, |to| answers.push_back((to, Answer::Woken)));
+        }
+    }
+
+    fn open_gates(&mut self) {
+        while let Some((seq, ..)) = self.gated.front() {
+            let Some(proof) = self.prove(*seq) else { return };
+            drop(proof);
+            if let Some((_, to, answer)) = self.gated.pop_front() {
+                self.answers.push_back((to, answer));
+            }
+        }
+    }
+
+    /// The partition is deleted: nobody waits for it any more.
+    pub(crate) fn forget_partition(&mut self, id: PartitionId) {
+        let answers = &mut self.answers;
+        self.watches.wake_all(id, |to| answers.push_back((to, Answer::Woken)));
+    }
+}
