@@ -18,7 +18,9 @@ use super::frame::Place;
 #[derive(Debug)]
 pub(super) struct Segments {
     segment_bytes: u32,
-    /// Segments that data may fill; what lies beyond is for control entries.
+    /// Segments that data leaves to control entries.
+    reserved_segments: usize,
+    /// Segments that data may fill once all exist.
     data_segments: usize,
     current: Option<Current>,
     /// Oldest first.
@@ -88,6 +90,7 @@ impl Segments {
         }
         Self {
             segment_bytes: config.segment_bytes,
+            reserved_segments: usize::from(config.reserved_segments),
             data_segments: usize::from(config.segments),
             current: None,
             full: found.full.into(),
@@ -102,7 +105,8 @@ impl Segments {
     pub(super) fn has_place(&self, bytes: u32, reserve: bool) -> bool {
         let fits = self.current.as_ref().is_some_and(|current| self.fits(current, bytes));
         let used_after = self.full.len() + usize::from(self.current.is_some()) + usize::from(!fits);
-        (fits || !self.free.is_empty()) && (reserve || used_after <= self.data_segments)
+        (fits || !self.free.is_empty())
+            && (reserve || (used_after <= self.data_limit() && self.leaves_room(bytes)))
     }
 
     /// Takes the place of frame `seq`; there must be one.
@@ -151,10 +155,26 @@ impl Segments {
         let current = self.current.as_ref().map_or(0, |current| u64::from(current.used));
         Occupancy {
             used_bytes: self.full.len() as u64 * segment + current,
-            total_bytes: self.data_segments as u64 * segment,
+            total_bytes: self.data_limit() as u64 * segment,
             free_segments: self.free.len() as u16,
             missing_segments: (self.absent.len() + usize::from(self.creating.is_some())) as u16,
         }
+    }
+
+    /// How many segments data may fill now. While files are missing, and they may stay so on a full
+    /// disk, those that exist are shared with control entries: without a place for the frames that
+    /// make a new S stand, no segment would ever be free again.
+    fn data_limit(&self) -> usize {
+        let existing = self.full.len() + usize::from(self.current.is_some()) + self.free.len();
+        let reserve = self.reserved_segments.min(existing.saturating_sub(1));
+        (existing - reserve).min(self.data_segments)
+    }
+
+    /// Whether control entries find a place behind `bytes` of data: another segment, or a quarter
+    /// of the only one.
+    fn leaves_room(&self, bytes: u32) -> bool {
+        let used = self.current.as_ref().map_or(0, |current| current.used);
+        !self.free.is_empty() || used + bytes <= self.segment_bytes / 4 * 3
     }
 
     fn fits(&self, current: &Current, bytes: u32) -> bool {
