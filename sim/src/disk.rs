@@ -1,0 +1,613 @@
+//! A disk that may do whatever real ones have been seen to do.
+//!
+//! ```text
+//!   submit ──▶ in flight ──time──▶ complete: bytes are read from the arena now
+//!                 │                   │
+//!               kill ──▶ zombies      ├─ synced: on stable storage
+//!                 │                   └─ else:   in the volatile cache ─ sync ─▶ stable
+//!             cut power ─▶ kept, dropped or torn, each write for itself
+//! ```
+//! A write's bytes are taken when it completes, and must be those it was submitted with: memory
+//! that changes under a write in flight is a violation, not bad luck.
+
+mod platter;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use base::crc::crc32c;
+use base::{Arena, Done, FileId, FileKind, Instant, IoError, Op, PAGE_BYTES, Page, Span, Token};
+
+use self::platter::{Fate, Platter, SECTOR_BYTES};
+use crate::knobs::Knobs;
+use crate::random::{MILLION, Random};
+use crate::trace::Trace;
+use crate::violation::{Checker, Violation};
+
+const EIO: IoError = IoError::Errno(5);
+const ENOSPC: IoError = IoError::Errno(28);
+
+/// Most operations that may be in flight: the engine's own limits lie below.
+const IN_FLIGHT_MAX: usize = 256;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Disk {
+    knobs: Knobs,
+    random: Random,
+    files: BTreeMap<FileId, Platter>,
+    /// By the time of their completion; the second number breaks ties.
+    in_flight: BTreeMap<(Instant, u64), Flight>,
+    submitted: u64,
+    /// Writes completed so far: the number of the next.
+    writes: u64,
+    /// Places written lately: where rot is most telling.
+    recent: VecDeque<(FileId, usize)>,
+    injected: Injected,
+}
+
+/// Which faults have struck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// Failures that the engine was told of.
+    pub errors: u64,
+    /// Damage, misdirection, lies: what the model excludes.
+    pub beyond: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    op: Op,
+    /// Of a write: the checksum of its bytes when it was submitted.
+    submitted_crc: u32,
+    /// Of a sync: the first write that it need not cover.
+    until: u64,
+}
+
+impl Disk {
+    #[must_use]
+    pub fn new(knobs: &Knobs, random: Random) -> Self {
+        Self {
+            knobs: knobs.clone(),
+            random,
+            files: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            submitted: 0,
+            writes: 0,
+            recent: VecDeque::new(),
+            injected: Injected::default(),
+        }
+    }
+
+    /// The files and their sizes, as a process finds them when it starts.
+    #[must_use]
+    pub fn files(&self) -> Vec<(FileId, u64)> {
+        self.files.iter().map(|(id, platter)| (*id, platter.len() as u64)).collect()
+    }
+
+    #[must_use]
+    pub fn injected(&self) -> Injected {
+        self.injected
+    }
+
+    /// Stops all faults but those that are on the disk already.
+    pub fn heal(&mut self) {
+        let knobs = &mut self.knobs;
+        (knobs.write_error, knobs.write_short, knobs.sync_error) = (0, 0, 0);
+        (knobs.read_error, knobs.misdirect, knobs.lying_flush) = (0, 0, 0);
+        (knobs.stall, knobs.disk_pages) = (0, 0);
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// When the next operation completes.
+    #[must_use]
+    pub fn next_completion(&self) -> Option<Instant> {
+        self.in_flight.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes an operation on. `arena` is the memory that its spans name.
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        op: Op,
+        arena: &Arena,
+        trace: &mut Trace,
+    ) -> Result<(), Violation> {
+        let (what, token, file, pos) = describe(&op);
+        let len = self.check_bounds(&op)?;
+        trace.say(now, what, format_args!("#{token} {file} at {pos}, {len} bytes"));
+        let bytes = match &op {
+            Op::Write { span, .. } => Some(arena.get(*span).ok_or_else(|| gone(&op))?),
+            Op::WritePages { pages, .. } => Some(Page::bytes(pages)),
+            Op::Read { .. } | Op::Sync { .. } | Op::Create { .. } => None,
+        };
+        let submitted_crc = bytes.map_or(0, crc32c);
+        let at = now.plus(std::time::Duration::from_nanos(self.latency_ns(&op)));
+        self.submitted += 1;
+        let flight = Flight { op, submitted_crc, until: self.writes };
+        self.in_flight.insert((at, self.submitted), flight);
+        if IN_FLIGHT_MAX < self.in_flight.len() {
+            let what = format!("{} operations in flight", self.in_flight.len());
+            return Err(Violation::new(Checker::Bounds, what));
+        }
+        Ok(())
+    }
+
+    /// Ends the operation that is due first, if one is due.
+    pub fn complete(
+        &mut self,
+        now: Instant,
+        arena: &Arena,
+        trace: &mut Trace,
+    ) -> Result<Option<Done>, Violation> {
+        let Some(first) = self.in_flight.first_entry().filter(|first| first.key().0 <= now) else {
+            return Ok(None);
+        };
+        let Flight { op, submitted_crc, until } = first.remove();
+        let done = match op {
+            Op::Write { tok, file, pos, span, pin, sync } => {
+                let bytes = arena.get(span).ok_or_else(|| vanished(tok, span))?;
+                check_frozen(tok, bytes, submitted_crc)?;
+                let landing = Landing { file, at: pos as usize, bytes: bytes.to_vec() };
+                let res = self.write(now, landing, sync, trace);
+                Done::Wrote { tok, pin, res }
+            }
+            Op::WritePages { tok, file, pos, pages, sync } => {
+                let bytes = Page::bytes(&pages).to_vec();
+                let landing = Landing { file, at: pos as usize, bytes };
+                let res = self.write(now, landing, sync, trace);
+                Done::WrotePages { tok, pages, res }
+            }
+            Op::Read { tok, file, pos, into } => {
+                let mut buf = into;
+                let res = self.read(now, file, pos, Page::bytes_mut(&mut buf), trace);
+                Done::Filled { tok, buf, res }
+            }
+            Op::Sync { tok, file } => Done::Synced { tok, res: self.sync(now, file, until, trace) },
+            Op::Create { tok, file, bytes } => {
+                Done::Created { tok, res: self.create(now, file, bytes, trace) }
+            }
+        };
+        Ok(Some(done))
+    }
+
+    /// The process dies: each write in flight reaches the device yet, in any order, or never. The
+    /// files stay locked until then, so no successor sees the difference.
+    pub fn kill(&mut self, now: Instant, arena: &Arena, trace: &mut Trace) {
+        for write in self.abandon(arena) {
+            if self.random.chance(self.knobs.kill_cancel) {
+                trace.say(now, "cancelled a write", format_args!("{:?}", write.file));
+            } else {
+                trace.say(now, "landed a zombie write", format_args!("{:?}", write.file));
+                self.cache(&write, |_| true);
+            }
+        }
+    }
+
+    /// The power goes: what was volatile or in flight is kept, dropped or torn.
+    pub fn cut_power(&mut self, now: Instant, arena: &Arena, trace: &mut Trace) {
+        for write in self.abandon(arena) {
+            self.cache(&write, |_| true);
+        }
+        let fates = self.draw_fates(now, trace);
+        for platter in self.files.values_mut() {
+            let fate = |_: &mut Random, write: u64| fates[&write];
+            platter.cut_power(&mut self.random, fate, self.knobs.cut_reorder);
+        }
+    }
+
+    /// Flips a bit somewhere, half of the time where something was written lately.
+    pub fn rot(&mut self, now: Instant, trace: &mut Trace) {
+        let recent = !self.recent.is_empty() && self.random.chance(500_000);
+        let (file, at) = if recent {
+            self.recent[self.random.below(self.recent.len() as u64) as usize]
+        } else {
+            let Some(index) = (self.files.len() as u64).checked_sub(1) else { return };
+            let index = self.random.within(0..=index) as usize;
+            let (file, platter) = self.files.iter().nth(index).expect("drawn below the count");
+            (*file, self.random.below(platter.len() as u64) as usize / PAGE_BYTES * PAGE_BYTES)
+        };
+        let at = at + self.random.below(PAGE_BYTES as u64) as usize;
+        let bit = self.random.below(8) as u32;
+        self.injected.beyond += 1;
+        trace.say(now, "rotted a bit", format_args!("{file:?} byte {at} bit {bit}"));
+        self.files.get_mut(&file).expect("files are never removed").rot(at, bit);
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        mut write: Landing,
+        sync: bool,
+        trace: &mut Trace,
+    ) -> Result<(), IoError> {
+        let (file, at, len) = (write.file, write.at, write.bytes.len());
+        if self.random.chance(self.knobs.write_error) {
+            trace.say(now, "failed a write", format_args!("{file:?} at {at}"));
+            self.injected.errors += 1;
+            let mut random = self.random.fork();
+            self.cache(&write, |_| random.chance(500_000));
+            return Err(EIO);
+        }
+        if PAGE_BYTES < len && self.random.chance(self.knobs.write_short) {
+            let got = self.random.below((len / PAGE_BYTES) as u64) as usize * PAGE_BYTES;
+            trace.say(now, "cut a write short", format_args!("{file:?} at {at}, {got} bytes"));
+            self.injected.errors += 1;
+            self.cache(&write, |sector| sector * SECTOR_BYTES < got);
+            return Err(IoError::Short { wanted: len as u32, got: got as u32 });
+        }
+        if self.random.chance(self.knobs.misdirect) {
+            // Never ahead in the same file, nor where another write is about to land: that one
+            // would hide it again.
+            let stray = self.random.within(0..=(at / PAGE_BYTES) as u64) as usize * PAGE_BYTES;
+            if stray != at && !self.is_busy(file, stray..stray + len) {
+                trace.say(now, "misdirected", format_args!("{file:?} from {at} to {stray}"));
+                self.injected.beyond += 1;
+                write.at = stray;
+            }
+        }
+        if sync && !self.lies(now, trace) {
+            self.note_recent(file, write.at);
+            self.platter(file).write_stable(write.at, &write.bytes);
+        } else {
+            self.cache(&write, |_| true);
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        now: Instant,
+        file: FileId,
+        pos: u64,
+        into: &mut [u8],
+        trace: &mut Trace,
+    ) -> Result<(), IoError> {
+        let from = pos as usize;
+        if self.random.chance(self.knobs.read_error) {
+            let at = from + self.random.below(into.len() as u64) as usize;
+            trace.say(now, "lost a sector", format_args!("{file:?} at {at}"));
+            self.injected.beyond += 1;
+            self.platter(file).lose_sector(at);
+        }
+        match self.platter(file).read(from..from + into.len()) {
+            Some(bytes) => {
+                into.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => {
+                trace.say(now, "failed a read", format_args!("{file:?} at {pos}"));
+                Err(EIO)
+            }
+        }
+    }
+
+    fn sync(
+        &mut self,
+        now: Instant,
+        file: FileId,
+        until: u64,
+        trace: &mut Trace,
+    ) -> Result<(), IoError> {
+        if self.random.chance(self.knobs.sync_error) {
+            trace.say(now, "failed a sync", format_args!("{file:?}"));
+            self.injected.errors += 1;
+            self.platter(file).forsake(until);
+            return Err(EIO);
+        }
+        if !self.lies(now, trace) {
+            self.platter(file).sync(until);
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        now: Instant,
+        file: FileId,
+        bytes: u64,
+        trace: &mut Trace,
+    ) -> Result<(), IoError> {
+        assert!(!self.files.contains_key(&file), "{file:?} was created twice");
+        let used: usize = self.files.values().map(Platter::len).sum();
+        let limit = self.knobs.disk_pages * PAGE_BYTES as u64;
+        if 0 < limit && limit < used as u64 + bytes {
+            trace.say(now, "ran out of space", format_args!("{file:?}, {bytes} bytes"));
+            self.injected.errors += 1;
+            return Err(ENOSPC);
+        }
+        self.files.insert(file, Platter::zeroed(bytes as usize));
+        Ok(())
+    }
+
+    /// Whether a flush that is claimed to be done was not.
+    fn lies(&mut self, now: Instant, trace: &mut Trace) -> bool {
+        let lies = self.random.chance(self.knobs.lying_flush);
+        if lies {
+            self.injected.beyond += 1;
+            trace.say(now, "lied about a flush", format_args!(""));
+        }
+        lies
+    }
+
+    fn cache(&mut self, write: &Landing, taken: impl FnMut(usize) -> bool) {
+        let number = self.writes;
+        self.writes += 1;
+        self.note_recent(write.file, write.at);
+        self.platter(write.file).write(write.at, &write.bytes, number, taken);
+    }
+
+    /// Whether a write in flight touches `range` of `file`.
+    fn is_busy(&self, file: FileId, range: Range<usize>) -> bool {
+        self.in_flight.values().any(|flight| match &flight.op {
+            Op::Write { file: other, pos, span, .. } => {
+                let pos = *pos as usize;
+                *other == file && pos < range.end && range.start < pos + span.len as usize
+            }
+            Op::WritePages { file: other, pos, pages, .. } => {
+                let (pos, len) = (*pos as usize, pages.len() * PAGE_BYTES);
+                *other == file && pos < range.end && range.start < pos + len
+            }
+            Op::Read { .. } | Op::Sync { .. } | Op::Create { .. } => false,
+        })
+    }
+
+    fn note_recent(&mut self, file: FileId, at: usize) {
+        if self.recent.len() == 64 {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((file, at));
+    }
+
+    /// Forgets what is in flight, and returns its writes in the order in which they land.
+    fn abandon(&mut self, arena: &Arena) -> Vec<Landing> {
+        let flights = std::mem::take(&mut self.in_flight).into_values();
+        let mut landings: Vec<_> = flights
+            .filter_map(|flight| match flight.op {
+                Op::Write { file, pos, span, .. } => {
+                    let bytes = arena.get(span).unwrap_or_default().to_vec();
+                    Some(Landing { file, at: pos as usize, bytes })
+                }
+                Op::WritePages { file, pos, pages, .. } => {
+                    let bytes = Page::bytes(&pages).to_vec();
+                    Some(Landing { file, at: pos as usize, bytes })
+                }
+                Op::Read { .. } | Op::Sync { .. } | Op::Create { .. } => None,
+            })
+            .collect();
+        self.random.shuffle(&mut landings);
+        landings
+    }
+
+    fn draw_fates(&mut self, now: Instant, trace: &mut Trace) -> BTreeMap<u64, Fate> {
+        let mut fates = BTreeMap::new();
+        for (file, platter) in &self.files {
+            for write in platter.volatile_writes() {
+                fates.entry(write).or_insert_with(|| {
+                    let (what, fate) = if self.random.chance(self.knobs.cut_drop) {
+                        ("dropped a write", Fate::Dropped)
+                    } else if self.random.chance(self.knobs.cut_tear) {
+                        ("tore a write", Fate::Torn)
+                    } else {
+                        ("kept a write", Fate::Kept)
+                    };
+                    trace.say(now, what, format_args!("{file:?}, write {write}"));
+                    fate
+                });
+            }
+        }
+        fates
+    }
+
+    fn latency_ns(&mut self, op: &Op) -> u64 {
+        let mean_us = match op {
+            Op::Write { .. } | Op::WritePages { .. } => self.knobs.write_us,
+            Op::Read { .. } => self.knobs.read_us,
+            Op::Sync { .. } => self.knobs.sync_us,
+            Op::Create { .. } => self.knobs.create_us,
+        };
+        let base = mean_us * 1_000;
+        let stall = if self.random.chance(self.knobs.stall) {
+            self.random.within(200..=2_000) * MILLION
+        } else {
+            0
+        };
+        base / 2 + self.random.exponential(base / 2) + stall
+    }
+
+    fn check_bounds(&self, op: &Op) -> Result<usize, Violation> {
+        let (file, pos, len) = match op {
+            Op::Write { file, pos, span, .. } => (file, *pos, span.len as usize),
+            Op::WritePages { file, pos, pages, .. } => (file, *pos, pages.len() * PAGE_BYTES),
+            Op::Read { file, pos, into, .. } => (file, *pos, into.len() * PAGE_BYTES),
+            Op::Sync { file, .. } => (file, 0, 0),
+            Op::Create { bytes, .. } => return Ok(*bytes as usize),
+        };
+        let size = self.files.get(file).map(Platter::len);
+        let aligned = pos % PAGE_BYTES as u64 == 0 && len % PAGE_BYTES == 0;
+        if aligned && size.is_some_and(|size| pos as usize + len <= size) {
+            return Ok(len);
+        }
+        let what = format!("{op:?} on a file of {size:?} bytes");
+        Err(Violation::new(Checker::Disk, what))
+    }
+
+    fn platter(&mut self, file: FileId) -> &mut Platter {
+        self.files.get_mut(&file).expect("bounds were checked at submission")
+    }
+}
+
+/// A write on its way to the device after its process is gone, or past it.
+#[derive(Debug)]
+struct Landing {
+    file: FileId,
+    at: usize,
+    bytes: Vec<u8>,
+}
+
+fn describe(op: &Op) -> (&'static str, u64, String, u64) {
+    let (what, token, file, pos) = match op {
+        Op::Write { tok, file, pos, sync: true, .. } => ("write synced", tok, file, *pos),
+        Op::Write { tok, file, pos, .. } => ("write", tok, file, *pos),
+        Op::WritePages { tok, file, pos, .. } => ("write pages", tok, file, *pos),
+        Op::Read { tok, file, pos, .. } => ("read", tok, file, *pos),
+        Op::Sync { tok, file } => ("sync", tok, file, 0),
+        Op::Create { tok, file, .. } => ("create", tok, file, 0),
+    };
+    (what, token.0, name_of(*file), pos)
+}
+
+fn name_of(file: FileId) -> String {
+    match file.kind {
+        FileKind::Segment(number) => format!("segment {number}"),
+        FileKind::Bin(number) => format!("bin {number}"),
+    }
+}
+
+fn gone(op: &Op) -> Violation {
+    Violation::new(Checker::Memory, format!("{op:?} names memory that is not held"))
+}
+
+fn vanished(token: Token, span: Span) -> Violation {
+    let what = format!("{span:?} was reused while write #{} was in flight", token.0);
+    Violation::new(Checker::Memory, what)
+}
+
+fn check_frozen(token: Token, bytes: &[u8], submitted_crc: u32) -> Result<(), Violation> {
+    if crc32c(bytes) == submitted_crc {
+        return Ok(());
+    }
+    let what = format!("the bytes of write #{} changed while it was in flight", token.0);
+    Err(Violation::new(Checker::Memory, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{PageMemory, ShardId};
+
+    use super::*;
+    use crate::knobs::Profile;
+
+    const FILE: FileId = FileId { shard: ShardId(0), kind: FileKind::Segment(1) };
+
+    /// A disk with one file of four pages on which nothing goes wrong.
+    fn disk() -> Disk {
+        let mut knobs = Knobs::draw(&mut Random::new(1), Profile::Model);
+        (knobs.cut_drop, knobs.kill_cancel) = (MILLION, 0);
+        let mut disk = Disk::new(&knobs, Random::new(2));
+        disk.heal();
+        disk.files.insert(FILE, Platter::zeroed(4 * PAGE_BYTES));
+        disk
+    }
+
+    struct Bench {
+        disk: Disk,
+        arena: Arena,
+        trace: Trace,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let arena = Arena::new(PageMemory::Heap(Page::boxed(8)));
+            Self { disk: disk(), arena, trace: Trace::default() }
+        }
+
+        fn sealed(&mut self, byte: u8) -> Span {
+            let mut draft = self.arena.draft(PAGE_BYTES as u32).unwrap();
+            self.arena.put(&mut draft, &[byte; PAGE_BYTES]).unwrap();
+            self.arena.seal(draft)
+        }
+
+        fn submit_write(&mut self, byte: u8, sync: bool) -> Span {
+            let span = self.sealed(byte);
+            let pin = self.arena.pin(span);
+            let op = Op::Write { tok: Token(1), file: FILE, pos: 0, span, pin, sync };
+            self.submit(op).unwrap();
+            span
+        }
+
+        fn submit(&mut self, op: Op) -> Result<(), Violation> {
+            self.disk.submit(Instant(0), op, &self.arena, &mut self.trace)
+        }
+
+        fn complete(&mut self) -> Option<Done> {
+            let end = Instant(u64::MAX);
+            self.disk.complete(end, &self.arena, &mut self.trace).unwrap()
+        }
+
+        fn first_byte_after_cut(&mut self) -> u8 {
+            self.disk.cut_power(Instant(0), &self.arena, &mut self.trace);
+            self.disk.platter(FILE).read(0..1).unwrap()[0]
+        }
+    }
+
+    #[test]
+    fn only_a_synced_write_survives_the_worst_cut() {
+        let mut bench = Bench::new();
+        bench.submit_write(1, true);
+        assert!(matches!(bench.complete(), Some(Done::Wrote { res: Ok(()), .. })));
+        bench.submit_write(2, false);
+        assert!(matches!(bench.complete(), Some(Done::Wrote { res: Ok(()), .. })));
+        assert_eq!(bench.first_byte_after_cut(), 1);
+    }
+
+    #[test]
+    fn a_sync_submitted_beside_a_write_does_not_cover_it() {
+        let mut bench = Bench::new();
+        bench.submit_write(1, false);
+        bench.submit(Op::Sync { tok: Token(2), file: FILE }).unwrap();
+        while bench.complete().is_some() {}
+        assert_eq!(bench.first_byte_after_cut(), 0);
+        bench.submit_write(1, false);
+        bench.complete();
+        bench.submit(Op::Sync { tok: Token(2), file: FILE }).unwrap();
+        bench.complete();
+        assert_eq!(bench.first_byte_after_cut(), 1);
+    }
+
+    #[test]
+    fn a_killed_process_leaves_its_writes_in_the_cache() {
+        let mut bench = Bench::new();
+        bench.submit_write(3, true);
+        bench.disk.kill(Instant(0), &bench.arena, &mut bench.trace);
+        assert_eq!(bench.disk.platter(FILE).read(0..1).unwrap(), [3]);
+        assert_eq!(bench.first_byte_after_cut(), 0);
+    }
+
+    #[test]
+    fn memory_that_changes_in_flight_is_caught() {
+        let mut bench = Bench::new();
+        bench.submit_write(1, true);
+        bench.arena = Arena::new(PageMemory::Heap(Page::boxed(8)));
+        bench.sealed(2);
+        let seen = bench.disk.complete(Instant(u64::MAX), &bench.arena, &mut bench.trace);
+        assert_eq!(seen.unwrap_err().checker, Checker::Memory);
+    }
+
+    #[test]
+    fn an_operation_outside_its_file_is_caught() {
+        let mut bench = Bench::new();
+        let into = Page::boxed(2);
+        let pos = 3 * PAGE_BYTES as u64;
+        let seen = bench.submit(Op::Read { tok: Token(1), file: FILE, pos, into });
+        assert_eq!(seen.unwrap_err().checker, Checker::Disk);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_files_until_it_heals() {
+        let mut bench = Bench::new();
+        bench.disk.knobs.disk_pages = 5;
+        let file = FileId { kind: FileKind::Bin(0), ..FILE };
+        let create = || Op::Create { tok: Token(1), file, bytes: 2 * PAGE_BYTES as u64 };
+        bench.submit(create()).unwrap();
+        assert!(matches!(bench.complete(), Some(Done::Created { res: Err(ENOSPC), .. })));
+        bench.disk.heal();
+        bench.submit(create()).unwrap();
+        assert!(matches!(bench.complete(), Some(Done::Created { res: Ok(()), .. })));
+        assert_eq!(bench.disk.files().len(), 2);
+    }
+}

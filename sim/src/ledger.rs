@@ -1,0 +1,495 @@
+//! What was promised to clients and what they have seen: the checkers C1, C3, C4, C5 and C9.
+//!
+//! ```text
+//!   sent ──▶ refused            may never be seen
+//!     │
+//!     ├────▶ acked at offset    must be seen there, until it may be removed
+//!     └────▶ no answer          may be seen, at one offset, in its producer's order;
+//!                               once seen it must stay, as if acked
+//! ```
+//! Every batch carries its number in the ledger, so that bytes which come back name what they are.
+
+use std::collections::BTreeMap;
+
+use base::batch::records;
+use base::crc::crc32c;
+use base::{Batch, BrokerTime, Epoch, Offset, PartitionId};
+
+use crate::violation::{Checker, Violation};
+
+/// A batch's number in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SentId(pub u64);
+
+/// Whose batch it is, and which one of theirs: a producer numbers its batches from 0, for each
+/// partition anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    pub producer: u32,
+    pub order: u64,
+    /// Retried until answered: must be in the log without gaps.
+    pub idempotent: bool,
+}
+
+/// What the checker of retention needs to know of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Broker milliseconds; `None` for ever.
+    pub ms: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sent: Vec<Sent>,
+    books: BTreeMap<PartitionId, Book>,
+    /// The latest that the wall clock has ever shown.
+    latest: BrokerTime,
+}
+
+#[derive(Debug)]
+struct Sent {
+    partition: PartitionId,
+    sender: Sender,
+    records: u32,
+    bytes: u64,
+    records_crc: u32,
+    /// The wall clock's latest before it was sent: it was not appended before that.
+    at: BrokerTime,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unanswered,
+    Refused,
+    /// Acked or seen there.
+    Placed(Offset),
+}
+
+/// A partition's log as far as anyone was told.
+#[derive(Debug)]
+struct Book {
+    keep: Keep,
+    log: BTreeMap<Offset, SentId>,
+    /// Of each producer: its batches in the log, in its own order.
+    producers: BTreeMap<u32, BTreeMap<u64, Offset>>,
+    epochs: BTreeMap<Offset, Epoch>,
+    start: Offset,
+    /// The highest offset up to which someone asked to delete.
+    delete_before: Offset,
+}
+
+impl Ledger {
+    pub fn open(&mut self, partition: PartitionId, keep: Keep) {
+        let book = Book {
+            keep,
+            log: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            start: Offset::ZERO,
+            delete_before: Offset::ZERO,
+        };
+        assert!(self.books.insert(partition, book).is_none(), "{partition} is opened once");
+    }
+
+    /// Forgets a partition whose deletion someone asked for.
+    pub fn close(&mut self, partition: PartitionId) {
+        self.books.remove(&partition);
+    }
+
+    pub fn tell_time(&mut self, wall: BrokerTime) {
+        self.latest = self.latest.max(wall);
+    }
+
+    /// The number that the next batch must carry.
+    #[must_use]
+    pub fn next_id(&self) -> SentId {
+        SentId(self.sent.len() as u64)
+    }
+
+    /// Notes a batch about to be sent for the first time.
+    pub fn send(&mut self, partition: PartitionId, sender: Sender, batch: &Batch<'_>) -> SentId {
+        let id = self.next_id();
+        self.sent.push(Sent {
+            partition,
+            sender,
+            records: batch.record_count(),
+            bytes: batch.bytes().len() as u64,
+            records_crc: crc32c(batch.records()),
+            at: self.latest,
+            state: State::Unanswered,
+        });
+        id
+    }
+
+    /// The batch was refused and will not be sent again.
+    pub fn refused(&mut self, id: SentId) {
+        let sent = &mut self.sent[id.0 as usize];
+        if sent.state == State::Unanswered {
+            sent.state = State::Refused;
+        }
+    }
+
+    /// The batch was acked at `base`.
+    pub fn acked(&mut self, id: SentId, base: Offset) -> Result<(), Violation> {
+        self.place(id, base)
+    }
+
+    /// Someone asked to delete what lies before `offset`.
+    pub fn delete_requested(&mut self, partition: PartitionId, offset: Offset) {
+        if let Some(book) = self.books.get_mut(&partition) {
+            book.delete_before = book.delete_before.max(offset);
+        }
+    }
+
+    /// Batches came back for a read from `from`; returns where the next read would go on.
+    pub fn saw(
+        &mut self,
+        partition: PartitionId,
+        from: Offset,
+        bytes: &[u8],
+    ) -> Result<Offset, Violation> {
+        let mut expected = None;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (batch, behind) = Batch::parse_prefix(rest).map_err(|error| {
+                durable(partition, format!("a read from {from} returned no batch: {error}"))
+            })?;
+            rest = behind;
+            let base = batch.base_offset();
+            let joins = match expected {
+                None => base <= from && from < batch.end_offset(),
+                Some(expected) => expected == base,
+            };
+            if !joins {
+                let what = format!("{batch:?} does not join {}", expected.unwrap_or(from));
+                return Err(offsets(partition, what));
+            }
+            self.saw_batch(partition, &batch)?;
+            expected = Some(batch.end_offset());
+        }
+        Ok(expected.unwrap_or(from))
+    }
+
+    /// The log is readable up to `end` and no further: everything placed must lie before it.
+    pub fn saw_end(&mut self, partition: PartitionId, end: Offset) -> Result<(), Violation> {
+        let Some(book) = self.books.get(&partition) else { return Ok(()) };
+        let Some((base, id)) = book.log.last_key_value() else { return Ok(()) };
+        let known_end = base.plus(u64::from(self.sent[id.0 as usize].records));
+        if end < known_end {
+            let what = format!("{id:?} at {base} is gone: the log ends at {end}");
+            return Err(durable(partition, what));
+        }
+        if book.start == Offset::ZERO { self.check_gaps(partition, book) } else { Ok(()) }
+    }
+
+    /// The log says that it starts at `start`.
+    pub fn saw_start(&mut self, partition: PartitionId, start: Offset) -> Result<(), Violation> {
+        let Some(book) = self.books.get(&partition) else { return Ok(()) };
+        if start < book.start {
+            let what = format!("the log's start fell from {} to {start}", book.start);
+            return Err(retention(partition, what));
+        }
+        let first = book.log.range(..=book.start).next_back().map_or(book.start, |(base, _)| *base);
+        for (base, id) in book.log.range(first..start.max(first)) {
+            self.check_removal(partition, book, *base, *id, start)?;
+        }
+        self.books.get_mut(&partition).expect("found above").start = start;
+        Ok(())
+    }
+
+    /// The end of what was placed: everything before it must be readable.
+    #[must_use]
+    pub fn end(&self, partition: PartitionId) -> Offset {
+        let last = self.books.get(&partition).and_then(|book| book.log.last_key_value());
+        last.map_or(Offset::ZERO, |(base, id)| {
+            base.plus(u64::from(self.sent[id.0 as usize].records))
+        })
+    }
+
+    /// Forgets what lies at `end` and beyond: a drive that lied has lost it, and nobody can know.
+    pub fn excuse_tail(&mut self, partition: PartitionId, end: Offset) {
+        let Some(book) = self.books.get_mut(&partition) else { return };
+        for (_, id) in book.log.split_off(&end) {
+            let sent = &mut self.sent[id.0 as usize];
+            sent.state = State::Unanswered;
+            if let Some(orders) = book.producers.get_mut(&sent.sender.producer) {
+                orders.remove(&sent.sender.order);
+            }
+        }
+        book.epochs.split_off(&end);
+    }
+
+    fn saw_batch(&mut self, partition: PartitionId, batch: &Batch<'_>) -> Result<(), Violation> {
+        batch
+            .verify_checksum()
+            .map_err(|error| durable(partition, format!("{batch:?} came back: {error}")))?;
+        let id = numbered(batch).filter(|id| id.0 < self.sent.len() as u64);
+        let id = id.ok_or_else(|| durable(partition, format!("{batch:?} was never sent")))?;
+        let sent = &self.sent[id.0 as usize];
+        let same = sent.partition == partition
+            && sent.records == batch.record_count()
+            && sent.records_crc == crc32c(batch.records());
+        if !same {
+            let what = format!("{batch:?} says it is {id:?}, which was {sent:?}");
+            return Err(durable(partition, what));
+        }
+        self.place(id, batch.base_offset())?;
+        self.check_epoch(partition, batch)
+    }
+
+    fn place(&mut self, id: SentId, base: Offset) -> Result<(), Violation> {
+        let sent = &self.sent[id.0 as usize];
+        let (partition, sender, records) = (sent.partition, sent.sender, sent.records);
+        match sent.state {
+            State::Placed(known) if known == base => return Ok(()),
+            State::Placed(known) => {
+                let what = format!("{id:?} stands at {known} and at {base}");
+                let checker = if sender.idempotent { Checker::Once } else { Checker::Offsets };
+                return Err(Violation::new(checker, format!("{partition}: {what}")));
+            }
+            State::Refused => {
+                return Err(offsets(partition, format!("{id:?} was refused and stands at {base}")));
+            }
+            State::Unanswered => {}
+        }
+        let Some(book) = self.books.get_mut(&partition) else { return Ok(()) };
+        let end = base.plus(u64::from(records));
+        let before = book.log.range(..end).next_back();
+        if let Some((other_base, other)) = before {
+            let other_end = other_base.plus(u64::from(self.sent[other.0 as usize].records));
+            if base < other_end {
+                let what = format!("{id:?} at {base} lies over {other:?} at {other_base}");
+                return Err(offsets(partition, what));
+            }
+        }
+        let orders = book.producers.entry(sender.producer).or_default();
+        let earlier = orders.range(..sender.order).next_back();
+        let later = orders.range(sender.order + 1..).next();
+        if earlier.is_some_and(|(_, at)| base < *at) || later.is_some_and(|(_, at)| *at < base) {
+            let what =
+                format!("{sender:?} stands at {base}, its neighbours at {earlier:?}, {later:?}");
+            return Err(Violation::new(Checker::Order, format!("{partition}: {what}")));
+        }
+        orders.insert(sender.order, base);
+        book.log.insert(base, id);
+        self.sent[id.0 as usize].state = State::Placed(base);
+        Ok(())
+    }
+
+    fn check_epoch(&mut self, partition: PartitionId, batch: &Batch<'_>) -> Result<(), Violation> {
+        let Some(book) = self.books.get_mut(&partition) else { return Ok(()) };
+        let (base, epoch) = (batch.base_offset(), batch.epoch());
+        let earlier = book.epochs.range(..=base).next_back().map(|(_, epoch)| *epoch);
+        let later = book.epochs.range(base..).next().map(|(_, epoch)| *epoch);
+        if earlier.is_some_and(|earlier| epoch < earlier)
+            || later.is_some_and(|later| later < epoch)
+        {
+            let what = format!("{batch:?} stands between epochs {earlier:?} and {later:?}");
+            return Err(offsets(partition, what));
+        }
+        book.epochs.insert(base, epoch);
+        Ok(())
+    }
+
+    /// Whether a batch that begins before `start` may be gone, in whole or in part.
+    fn check_removal(
+        &self,
+        partition: PartitionId,
+        book: &Book,
+        base: Offset,
+        id: SentId,
+        start: Offset,
+    ) -> Result<(), Violation> {
+        let sent = &self.sent[id.0 as usize];
+        let end = base.plus(u64::from(sent.records)).min(start);
+        if end <= book.start {
+            return Ok(());
+        }
+        let asked = end <= book.delete_before;
+        let age_ms = self.latest.0.saturating_sub(sent.at.0);
+        let expired = book.keep.ms.is_some_and(|ms| ms as i64 <= age_ms);
+        let crowded = || {
+            let limit = book.keep.bytes?;
+            let kept: u64 = self
+                .sent
+                .iter()
+                .filter(|other| other.partition == partition)
+                .filter(|other| match other.state {
+                    State::Placed(at) => start <= at,
+                    State::Unanswered => true,
+                    State::Refused => false,
+                })
+                .map(|other| other.bytes)
+                .sum();
+            Some(limit <= kept)
+        };
+        if asked || expired || crowded() == Some(true) {
+            return Ok(());
+        }
+        let keep = book.keep;
+        let what = format!("{id:?} at {base} was removed at the age of {age_ms} ms under {keep:?}");
+        Err(retention(partition, what))
+    }
+
+    /// An idempotent producer's batches stand without gaps in its order.
+    fn check_gaps(&self, partition: PartitionId, book: &Book) -> Result<(), Violation> {
+        for (producer, orders) in &book.producers {
+            let idempotent = |base: &Offset| {
+                book.log.get(base).is_some_and(|id| self.sent[id.0 as usize].sender.idempotent)
+            };
+            let last = orders.last_key_value().filter(|(_, base)| idempotent(base));
+            let gapless = last.is_none_or(|(last, _)| last + 1 == orders.len() as u64);
+            if !gapless {
+                let what = format!("producer {producer} has gaps: {:?}", orders.keys());
+                return Err(Violation::new(Checker::Order, format!("{partition}: {what}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number that a batch carries: the first eight bytes of its first value.
+fn numbered(batch: &Batch<'_>) -> Option<SentId> {
+    let value = records(batch.records()).next()?.value?;
+    Some(SentId(u64::from_be_bytes(*value.first_chunk()?)))
+}
+
+fn durable(partition: PartitionId, what: String) -> Violation {
+    Violation::new(Checker::Durable, format!("{partition}: {what}"))
+}
+
+fn offsets(partition: PartitionId, what: String) -> Violation {
+    Violation::new(Checker::Offsets, format!("{partition}: {what}"))
+}
+
+fn retention(partition: PartitionId, what: String) -> Violation {
+    Violation::new(Checker::Retention, format!("{partition}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use base::TopicNumber;
+    use base::batch::{BatchBuilder, sequenced_prefix};
+
+    use super::*;
+
+    const P: PartitionId = PartitionId::new(TopicNumber(1), 0);
+
+    fn batch(id: SentId, count: u32) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(0);
+        for _ in 0..count {
+            builder.push(0, None, Some(&id.0.to_be_bytes()), &[]);
+        }
+        builder.build()
+    }
+
+    fn stored(id: SentId, count: u32, base: u64, epoch: u32) -> Vec<u8> {
+        let mut bytes = batch(id, count);
+        let prefix = sequenced_prefix(&Batch::parse(&bytes).unwrap(), Offset(base), Epoch(epoch));
+        bytes[..16].copy_from_slice(&prefix);
+        bytes
+    }
+
+    fn ledger(keep: Keep) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.open(P, keep);
+        ledger
+    }
+
+    fn send(ledger: &mut Ledger, order: u64, count: u32) -> SentId {
+        let bytes = batch(ledger.next_id(), count);
+        let sender = Sender { producer: 1, order, idempotent: true };
+        ledger.send(P, sender, &Batch::parse(&bytes).unwrap())
+    }
+
+    fn checker(result: Result<impl std::fmt::Debug, Violation>) -> Checker {
+        result.unwrap_err().checker
+    }
+
+    #[test]
+    fn an_acked_batch_must_be_there_and_be_itself() {
+        let mut ledger = ledger(Keep::default());
+        let (a, b) = (send(&mut ledger, 0, 2), send(&mut ledger, 1, 1));
+        ledger.acked(a, Offset(0)).unwrap();
+        ledger.acked(b, Offset(2)).unwrap();
+        let log = [stored(a, 2, 0, 0), stored(b, 1, 2, 1)].concat();
+        assert_eq!(ledger.saw(P, Offset(1), &log), Ok(Offset(3)));
+        ledger.saw_end(P, Offset(3)).unwrap();
+        assert_eq!(checker(ledger.saw_end(P, Offset(2))), Checker::Durable);
+
+        let mut flipped = log.clone();
+        let last = flipped.len() - 1;
+        flipped[last] ^= 1;
+        assert_eq!(checker(ledger.saw(P, Offset(0), &flipped)), Checker::Durable);
+        let swapped = [stored(b, 1, 0, 0)].concat();
+        assert_eq!(checker(ledger.saw(P, Offset(0), &swapped)), Checker::Once);
+        let hole = stored(b, 1, 2, 1);
+        assert_eq!(checker(ledger.saw(P, Offset(0), &hole)), Checker::Offsets);
+    }
+
+    #[test]
+    fn what_was_seen_must_stay_as_if_acked() {
+        let mut ledger = ledger(Keep::default());
+        let a = send(&mut ledger, 0, 1);
+        ledger.saw(P, Offset(0), &stored(a, 1, 0, 0)).unwrap();
+        assert_eq!(ledger.end(P), Offset(1));
+        assert_eq!(checker(ledger.saw_end(P, Offset(0))), Checker::Durable);
+    }
+
+    #[test]
+    fn a_refused_batch_must_not_appear() {
+        let mut ledger = ledger(Keep::default());
+        let a = send(&mut ledger, 0, 1);
+        ledger.refused(a);
+        assert_eq!(checker(ledger.saw(P, Offset(0), &stored(a, 1, 0, 0))), Checker::Offsets);
+    }
+
+    #[test]
+    fn producers_keep_their_order_and_leave_no_gap() {
+        let mut ledger = ledger(Keep::default());
+        let (a, b, c) = (send(&mut ledger, 0, 1), send(&mut ledger, 1, 1), send(&mut ledger, 2, 1));
+        ledger.acked(c, Offset(1)).unwrap();
+        assert_eq!(checker(ledger.acked(b, Offset(2))), Checker::Order);
+        ledger.acked(a, Offset(0)).unwrap();
+        assert_eq!(checker(ledger.saw_end(P, Offset(2))), Checker::Order);
+    }
+
+    #[test]
+    fn epochs_never_fall_along_the_log() {
+        let mut ledger = ledger(Keep::default());
+        let (a, b) = (send(&mut ledger, 0, 1), send(&mut ledger, 1, 1));
+        let log = [stored(a, 1, 0, 5), stored(b, 1, 1, 4)].concat();
+        assert_eq!(checker(ledger.saw(P, Offset(0), &log)), Checker::Offsets);
+    }
+
+    #[test]
+    fn only_old_crowded_or_unwanted_data_may_be_removed() {
+        let mut by_age = ledger(Keep { ms: Some(100), bytes: None });
+        let a = send(&mut by_age, 0, 1);
+        by_age.acked(a, Offset(0)).unwrap();
+        by_age.tell_time(BrokerTime(99));
+        assert_eq!(checker(by_age.saw_start(P, Offset(1))), Checker::Retention);
+        by_age.tell_time(BrokerTime(100));
+        by_age.saw_start(P, Offset(1)).unwrap();
+        assert_eq!(checker(by_age.saw_start(P, Offset(0))), Checker::Retention);
+
+        let mut by_size = ledger(Keep { ms: None, bytes: Some(80) });
+        let (a, b) = (send(&mut by_size, 0, 1), send(&mut by_size, 1, 1));
+        by_size.acked(a, Offset(0)).unwrap();
+        by_size.acked(b, Offset(1)).unwrap();
+        assert_eq!(checker(by_size.saw_start(P, Offset(2))), Checker::Retention);
+        by_size.saw_start(P, Offset(1)).unwrap_err();
+        send(&mut by_size, 2, 1);
+        by_size.saw_start(P, Offset(1)).unwrap();
+
+        let mut asked = ledger(Keep::default());
+        let a = send(&mut asked, 0, 3);
+        asked.acked(a, Offset(0)).unwrap();
+        asked.delete_requested(P, Offset(2));
+        asked.saw_start(P, Offset(2)).unwrap();
+        assert_eq!(checker(asked.saw_start(P, Offset(3))), Checker::Retention);
+    }
+}

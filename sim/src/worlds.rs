@@ -1,0 +1,3 @@
+//! The machines that can be simulated.
+
+pub mod journal;

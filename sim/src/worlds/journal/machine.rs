@@ -1,0 +1,145 @@
+//! The journal with its memory, from recovery on.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use base::{Arena, Done, FileId, Instant, Now, Op, PageMemory, Seq, Span};
+use engine::journal::verdict::Evidence;
+use engine::journal::{
+    Journal, JournalConfig, JournalFull, NewEntry, Placed, RecoveredEntry, Recovery, RecoveryReport,
+};
+
+use crate::host::Hosted;
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct JournalMachine {
+    pub(super) stage: Stage,
+    pub(super) arena: Arena,
+    /// Frames in memory, oldest first, by their first bytes.
+    held: VecDeque<(Seq, Span)>,
+    recovered: Option<(RecoveryReport, Vec<RecoveredEntry>)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Recovering(Box<Recovery>),
+    Open(Box<Journal>),
+    Stopped(String),
+}
+
+impl JournalMachine {
+    pub(super) fn new(
+        config: JournalConfig,
+        memory: PageMemory,
+        files: &[(FileId, u64)],
+        evidence: Evidence,
+    ) -> Self {
+        let recovery = Recovery::new(config, files, evidence);
+        let mut machine = Self {
+            stage: Stage::Recovering(Box::new(recovery)),
+            arena: Arena::new(memory),
+            held: VecDeque::new(),
+            recovered: None,
+        };
+        machine.settle();
+        machine
+    }
+
+    pub(super) fn append(
+        &mut self,
+        now: Now,
+        entry: NewEntry,
+        payload: &[u8],
+    ) -> Result<Placed, JournalFull> {
+        let Stage::Open(journal) = &mut self.stage else { return Err(JournalFull::Poisoned) };
+        let placed = journal.append(now, &mut self.arena, entry, &[payload])?;
+        if self.held.back().is_none_or(|(seq, _)| *seq < placed.seq) {
+            self.held.push_back((placed.seq, placed.span));
+        }
+        Ok(placed)
+    }
+
+    /// How full the journal is.
+    pub(super) fn occupancy_percent(&self) -> u32 {
+        match &self.stage {
+            Stage::Open(journal) => journal.occupancy().percent(),
+            Stage::Recovering(_) | Stage::Stopped(_) => 100,
+        }
+    }
+
+    /// Memory before frame `seq` is not needed.
+    pub(super) fn release_before(&mut self, seq: Seq) {
+        while self.held.front().is_some_and(|(held, _)| *held < seq) {
+            self.held.pop_front();
+        }
+        match self.held.front() {
+            Some((_, span)) => self.arena.release_before(*span),
+            None => self.arena.release_all(),
+        }
+    }
+
+    /// What recovery found. Panics if asked twice.
+    pub(super) fn take_recovered(&mut self) -> (RecoveryReport, Vec<RecoveredEntry>) {
+        self.recovered.take().expect("recovery ends once")
+    }
+
+    fn settle(&mut self) {
+        if !matches!(&self.stage, Stage::Recovering(recovery) if recovery.is_finished()) {
+            return;
+        }
+        let stopped = Stage::Stopped(String::new());
+        let Stage::Recovering(recovery) = mem::replace(&mut self.stage, stopped) else {
+            unreachable!("looked at above");
+        };
+        self.stage = match recovery.finish(&mut self.arena) {
+            Err(error) => Stage::Stopped(error.to_string()),
+            Ok(recovered) => {
+                let entries = recovered.entries(&self.arena).collect();
+                self.held = recovered.frames().collect();
+                self.recovered = Some((recovered.report().clone(), entries));
+                match recovered.into_journal() {
+                    Ok(journal) => Stage::Open(Box::new(journal)),
+                    Err(back) => Stage::Stopped(format!("{:?}", back.report().verdict)),
+                }
+            }
+        };
+    }
+}
+
+impl Hosted for JournalMachine {
+    fn done(&mut self, now: Now, done: Done) {
+        let left = match &mut self.stage {
+            Stage::Recovering(recovery) => recovery.done(&mut self.arena, done),
+            Stage::Open(journal) => journal.done(now, &mut self.arena, done),
+            Stage::Stopped(_) => Ok(()),
+        };
+        left.expect("every operation was asked for");
+        self.settle();
+    }
+
+    fn turn(&mut self, now: Now) {
+        if let Stage::Open(journal) = &mut self.stage {
+            journal.turn(now, &mut self.arena);
+        }
+    }
+
+    fn poll_op(&mut self) -> Option<Op> {
+        match &mut self.stage {
+            Stage::Recovering(recovery) => recovery.poll_op(),
+            Stage::Open(journal) => journal.poll_op(),
+            Stage::Stopped(_) => None,
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Open(journal) => journal.next_timeout(),
+            Stage::Recovering(_) | Stage::Stopped(_) => None,
+        }
+    }
+
+    fn arena(&self) -> &Arena {
+        &self.arena
+    }
+}

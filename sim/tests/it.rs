@@ -1,0 +1,48 @@
+//! The simulator's own promises: old failures stay fixed, seeds repeat themselves, and the checkers
+//! can fail.
+
+use sim::knobs::Profile;
+use sim::plan::{Plan, WorldKind};
+use sim::run::run;
+use sim::{corpus, mutants};
+
+#[test]
+fn the_corpus_holds() {
+    let plans = corpus::parse(include_str!("../corpus.txt")).unwrap();
+    assert!(!plans.is_empty());
+    for plan in plans {
+        assert_eq!(run(&plan, false).violation, None, "{}", plan.command());
+    }
+}
+
+#[test]
+fn a_seed_has_one_history() {
+    for world in WorldKind::ALL {
+        let plan = |seed| Plan::new(*world, Profile::Beyond, seed);
+        let hashes: Vec<_> = (1..6).map(|seed| run(&plan(seed), false).hash).collect();
+        let again: Vec<_> = (1..6).map(|seed| run(&plan(seed), false).hash).collect();
+        assert_eq!(hashes, again);
+        assert_ne!(hashes[0], hashes[1], "different seeds tell different stories");
+    }
+}
+
+#[test]
+fn some_seeds_of_every_world_hold() {
+    for world in WorldKind::ALL {
+        for profile in [Profile::Model, Profile::Beyond] {
+            for seed in 1..40 {
+                let plan = Plan::new(*world, profile, seed);
+                assert_eq!(run(&plan, false).violation, None, "{}", plan.command());
+            }
+        }
+    }
+}
+
+/// The whole table is `cargo run -p sim -- --mutants`; this one is quick.
+#[test]
+fn a_planted_mutant_is_seen() {
+    let caught = mutants::hunt("ack-before-durable", 1, 200).expect("the checkers can fail");
+    let mut sound = caught.plan.clone();
+    sound.mutant = None;
+    assert_eq!(run(&sound, false).violation, None, "without the mutant the plan holds");
+}
