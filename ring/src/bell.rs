@@ -14,6 +14,7 @@
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -23,19 +24,39 @@ use rustix::event::{EventfdFlags, eventfd};
 pub(crate) struct Bell {
     asleep: AtomicBool,
     stop: AtomicBool,
+    /// Readable once rung.
     event: OwnedFd,
+    /// What is written to in order to ring.
+    hammer: OwnedFd,
     /// The sleeper's ring, for those who wake by MSG_RING.
     ring: OnceLock<OwnedFd>,
 }
 
 impl Bell {
+    /// A bell for a core with a ring of ours: an eventfd.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let hammer = event.try_clone()?;
+        Ok(Self::of(event, hammer))
+    }
+
+    /// A bell for the control core: a pair of sockets, since glommio adopts nothing else that could
+    /// be waited for.
+    pub(crate) fn on_socket() -> io::Result<Arc<Self>> {
+        let (event, hammer) = UnixStream::pair()?;
+        event.set_nonblocking(true)?;
+        hammer.set_nonblocking(true)?;
+        Ok(Self::of(event.into(), hammer.into()))
+    }
+
+    fn of(event: OwnedFd, hammer: OwnedFd) -> Arc<Self> {
+        Arc::new(Self {
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            event,
+            hammer,
             ring: OnceLock::new(),
-        }))
+        })
     }
 
     /// Announces sleep. Only queues that are empty when looked at *after* this may be slept on.
@@ -63,13 +84,14 @@ impl Bell {
 
     /// Rings, asleep or not.
     pub(crate) fn ring_event(&self) {
-        // The counter is full only if nobody has listened for 2^64 − 2 rings: it rings already.
-        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        // Full only if nobody has listened for very many rings: then it rings already.
+        let _ = rustix::io::write(&self.hammer, &1_u64.to_ne_bytes());
     }
 
-    /// Empties the eventfd, so that the next ring is heard.
+    /// Takes back earlier rings, so that the next one is heard.
     pub(crate) fn quiet(&self) {
-        let _ = rustix::io::read(&self.event, &mut [0_u8; 8]);
+        let mut rings = [0_u8; 64];
+        while rustix::io::read(&self.event, &mut rings) == Ok(rings.len()) {}
     }
 
     /// Readable once rung.

@@ -10,7 +10,7 @@
 //!  Plan { listeners, shards, mailboxes }
 //! ```
 //! [`Plan::counters`] and [`Plan::stopper`] stay with the main thread; the control core keeps
-//! [`Mesh::control`] and sleeps on its eventfd. See `examples` in the tests of this crate for a
+//! [`Mesh::control`] and sleeps on its event. See `examples` in the tests of this crate for a
 //! whole server of 60 lines.
 //!
 //! This is the only crate with `unsafe`. It stands in four files, each of which keeps one promise:

@@ -64,9 +64,10 @@ pub fn mesh<T>(data_cores: u16, capacity: usize) -> io::Result<Mesh<T>> {
     let names: Vec<CoreId> =
         (0..data_cores).map(CoreId).chain(core::iter::once(CoreId::CONTROL)).collect();
     let empty = |core: &CoreId| {
+        let is_control = *core == CoreId::CONTROL;
         Ok(Mailboxes {
             core: *core,
-            bell: Bell::new()?,
+            bell: if is_control { Bell::on_socket()? } else { Bell::new()? },
             inbound: Vec::new(),
             outbound: Vec::new(),
             next: 0,
@@ -202,7 +203,7 @@ impl<T> Mailboxes<T> {
         }
     }
 
-    /// Announces sleep. `false`: there is mail to take, so do not sleep. `true`: the eventfd becomes
+    /// Announces sleep. `false`: there is mail to take, so do not sleep. `true`: the event becomes
     /// readable with the next message; call [`Mailboxes::woken`] then. While
     /// [`Mailboxes::is_behind`], sleep a millisecond at most.
     #[must_use]
@@ -227,7 +228,8 @@ impl<T> Mailboxes<T> {
         self.bell.quiet();
     }
 
-    /// The eventfd that other cores ring. Non-blocking.
+    /// What becomes readable when other cores ring: of the control core one end of a socket pair, of
+    /// the others an eventfd. Non-blocking.
     #[must_use]
     pub fn event(&self) -> BorrowedFd<'_> {
         self.bell.event()
