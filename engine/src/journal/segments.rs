@@ -15,7 +15,7 @@ use base::Seq;
 use super::config::JournalConfig;
 use super::frame::Place;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Segments {
     segment_bytes: u32,
     /// Segments that data leaves to control entries.
@@ -31,7 +31,7 @@ pub(super) struct Segments {
     creating: Option<u16>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Current {
     segment: u16,
     used: u32,

@@ -3,8 +3,10 @@ use base::{Batch, Epoch, Offset, Page, PageMemory, PartitionId, ShardId, TopicNu
 
 use super::*;
 
+mod bytes;
 mod crash;
 mod disk;
+mod enumeration;
 
 pub(crate) const SEGMENT: u32 = 64 << 10;
 

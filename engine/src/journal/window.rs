@@ -23,7 +23,7 @@ pub(super) struct InFlight {
     pub(super) written: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     /// From `durable + 1` on, dense.
     frames: VecDeque<InFlight>,
