@@ -7,6 +7,7 @@ mod bytes;
 mod crash;
 mod disk;
 mod enumeration;
+mod recovering;
 
 pub(crate) const SEGMENT: u32 = 64 << 10;
 

@@ -321,17 +321,17 @@ fn nothing_is_acked_after_a_failed_write() {
 #[test]
 fn rot_is_blamed_on_the_rotten_frame_and_no_other() {
     let faults = Faults { rot: 30, ..Faults::default() };
-    let sum = live(lives(), faults, Planted::default()).unwrap();
-    assert!(lives() / 4 < sum.corrupt, "the test rots: {sum:?}");
+    let sum = live(lives() / 4, faults, Planted::default()).unwrap();
+    assert!(lives() / 16 < sum.corrupt, "the test rots: {sum:?}");
     let tight = Faults { tight: true, ..faults };
-    live(lives(), tight, Planted::default()).unwrap();
+    live(lives() / 4, tight, Planted::default()).unwrap();
 }
 
 /// A frame that the idle seal testifies for is never taken for a torn tail, wherever a bit flips.
 #[test]
 fn rot_of_any_acked_frame_is_found_after_the_idle_seal() {
     let mut found = 0;
-    for seed in 1..=lives() {
+    for seed in 1..=lives() / 2 {
         let mut life = Life::new(seed, Faults::default(), Planted::default());
         for _ in 0..60 {
             life.step().unwrap();
@@ -345,7 +345,7 @@ fn rot_of_any_acked_frame_is_found_after_the_idle_seal() {
         assert_eq!(report.cut, life.journal.durable_seq().next());
         found += 1;
     }
-    assert!(lives() / 2 < found);
+    assert!(lives() / 4 < found);
 }
 
 #[cfg(feature = "mutants")]
@@ -362,12 +362,12 @@ mod mutants {
         }
     }
 
+    /// All but `RecycleWithOneFrame`, for which chance takes too long: the enumeration catches it.
     #[test]
-    fn every_mutant_of_the_journal_is_caught() {
+    fn mutants_of_the_journal_are_caught() {
         let none = Faults::default();
         let failing = Faults { failed_writes: 2, ..Faults::default() };
         let rotting = Faults { rot: 30, ..Faults::default() };
-        let tight = Faults { tight: true, ..rotting };
         let mutants = [
             (Mutant::AckBeforeDurable, none),
             (Mutant::AckBeyondPrefix, none),
@@ -376,7 +376,6 @@ mod mutants {
             (Mutant::NoPreScanSync, none),
             (Mutant::RetryAfterFailedWrite, failing),
             (Mutant::CorruptAsEnd, rotting),
-            (Mutant::RecycleWithOneFrame, tight),
         ];
         let survivors = mutants.into_iter().filter(|(mutant, faults)| survives(*mutant, *faults));
         let survivors: Vec<_> = survivors.map(|(mutant, _)| mutant.name()).collect();
