@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{consume, produce};
+use crate::commands::{bench, consume, floor, produce};
 use crate::failure::Failure;
 use crate::{output, serve};
 use serve_args::ServeArgs;
@@ -32,6 +32,12 @@ enum Command {
     /// Read records of a topic.
     #[command(after_help = consume::EXAMPLES)]
     Consume(consume::ConsumeArgs),
+    /// Load a Kafka server and show the floor of the machine beside the result.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
+    /// Measure what this machine allows: loopback, durable writes, both together.
+    #[command(after_help = floor::EXAMPLES)]
+    Floor(floor::FloorArgs),
     /// Print a script that completes chiplog's commands in a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -70,6 +76,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Floor(args) => floor::run(&args),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -27,6 +27,10 @@ pub enum Failure {
     Input { path: PathBuf, source: io::Error },
     #[error("cannot compress: {0}")]
     Compress(io::Error),
+    #[error(transparent)]
+    Bench(#[from] benches::BenchError),
+    #[error("cannot choose a CPU to run on: {0}")]
+    Cpu(io::Error),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot write to standard output: {0}")]
