@@ -8,14 +8,14 @@
 //!            closing: shutdown ▸ every operation lands ▸ Sent{ok: false} ▸ Closed ▸ slot is free
 //! ```
 //! A connection's memory goes back to the machine only once the kernel has said that it is done
-//! with it. Bytes that had arrived when [`base::Output::Pause`] came are still handed over.
+//! with it. Sockets are not registered with the ring: its table outlives a killed process by tens of
+//! milliseconds, in which peers would believe it alive. Bytes that had arrived when [`base::Output::Pause`] came are still handed over.
 
 mod connection;
 mod listener;
 mod receive;
 
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 
 use base::{ConnId, Input, Listener, Machine, Now, Send};
 
@@ -74,7 +74,7 @@ impl Net {
         listeners: Vec<(Listener, TcpListener)>,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            listeners: Listeners::new(io, listeners)?,
+            listeners: Listeners::new(listeners)?,
             connections: Connections::new(options.connections),
             receiver: Receiver::new(io, options)?,
             gone: Vec::new(),
@@ -142,7 +142,7 @@ impl Net {
         } else {
             connection.sending = true;
             connection.flights += 1;
-            turn.io.launch(connection.target, flight);
+            turn.io.launch(connection.target(), flight);
         }
     }
 
@@ -193,12 +193,11 @@ impl Net {
                 return;
             }
             counters.accepted.add(1);
-            let target = turn.io.uring.adopt(stream.as_fd());
-            let conn = connections.insert(Connection::new(stream, target));
+            let conn = connections.insert(Connection::new(stream));
             counters.connections.set(connections.len() as u64);
             turn.machine.handle(turn.now, Input::Opened { conn, listener });
             let connection = connections.get_mut(conn).expect("inserted above");
-            connection.recv = Recv::Armed(receiver.arm(turn.io, conn, target));
+            connection.recv = Recv::Armed(receiver.arm(turn.io, conn, connection.target()));
             connection.flights += 1;
         });
     }
@@ -207,7 +206,7 @@ impl Net {
     fn receive(&mut self, io: &mut Io, conn: ConnId) {
         let connection = self.connections.get_mut(conn);
         if let Some(connection) = connection.filter(|connection| connection.wants_recv()) {
-            connection.recv = Recv::Armed(self.receiver.arm(io, conn, connection.target));
+            connection.recv = Recv::Armed(self.receiver.arm(io, conn, connection.target()));
             connection.flights += 1;
         }
     }
@@ -312,7 +311,7 @@ impl Net {
         let flight = Flight::Send { conn, pieces, gather };
         let retry = 0 < result || result == -libc::EINTR || result == -libc::EAGAIN;
         if !flight.is_empty_send() && retry && !connection.closing {
-            turn.io.launch(connection.target, flight);
+            turn.io.launch(connection.target(), flight);
             return;
         }
         connection.flights -= 1;
@@ -346,8 +345,6 @@ impl Net {
     pub(crate) fn bury<M: Machine>(&mut self, turn: &mut Turn<'_, M>) -> bool {
         let any = !self.gone.is_empty();
         while let Some(conn) = self.gone.pop() {
-            let target = self.connection(conn).target;
-            turn.io.uring.disown(target);
             self.connections.remove(conn);
             turn.io.counters.connections.set(self.connections.len() as u64);
             turn.machine.handle(turn.now, Input::Closed { conn });

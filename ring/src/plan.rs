@@ -28,6 +28,9 @@ use crate::reactor::Reactor;
 use crate::setup::{RingOptions, SetupError};
 use crate::uring::Uring;
 
+/// Places for journal segments and bins; files beyond that are used all the same.
+const REGISTERED_FILES: u32 = 4096;
+
 /// Settings of one core.
 #[derive(Clone, Debug)]
 pub struct ReactorConfig {
@@ -188,7 +191,7 @@ impl<T> Plan<T> {
         }
         cpu::sharpen_timers();
         counters.thread.set(cpu::thread_id());
-        let mut uring = make_uring(&config, listeners.len() + shards.len())?;
+        let mut uring = make_uring(&config)?;
         let (folders, arenas) = register_arenas(&mut uring, shards);
         let report = |uring: &Uring| StartReport {
             features: uring.features(),
@@ -220,10 +223,8 @@ fn start_maker<T>(config: &ReactorConfig, mailboxes: &Mailboxes<T>) -> Result<Ma
     Maker::start(Arc::clone(mailboxes.bell()), cpus, rate).map_err(failed("start a thread"))
 }
 
-fn make_uring(config: &ReactorConfig, fixed: usize) -> Result<Uring, StartError> {
-    // Journal segments, bins, listeners and one place per connection.
-    let files = config.net.connections + 4096 + fixed as u32;
-    let uring = Uring::new(&config.ring, files).map_err(StartError::Setup)?;
+fn make_uring(config: &ReactorConfig) -> Result<Uring, StartError> {
+    let uring = Uring::new(&config.ring, REGISTERED_FILES).map_err(StartError::Setup)?;
     if !config.helper_cpus.is_empty() {
         uring.confine_workers(&config.helper_cpus).map_err(failed("place the kernel's workers"))?;
     }

@@ -1,6 +1,7 @@
 //! Connections by slot and generation, and what each is doing.
 
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 
 use base::ConnId;
 
@@ -11,8 +12,7 @@ use crate::uring::Target;
 /// One client's socket.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
-    pub(super) target: Target,
+    stream: TcpStream,
     pub(super) recv: Recv,
     pub(super) sending: bool,
     pub(super) paused: bool,
@@ -34,10 +34,9 @@ pub(super) enum Recv {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, target: Target) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
-            target,
             recv: Recv::Idle,
             sending: false,
             paused: false,
@@ -45,6 +44,10 @@ impl Connection {
             gone: false,
             flights: 0,
         }
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target::Plain(self.stream.as_raw_fd())
     }
 
     pub(super) fn wants_recv(&self) -> bool {
@@ -55,7 +58,7 @@ impl Connection {
         if let Recv::Armed(recv) = self.recv {
             self.recv = Recv::Cancelling(recv);
             self.flights += 1;
-            io.launch(self.target, Flight::CancelRecv { conn, recv });
+            io.launch(self.target(), Flight::CancelRecv { conn, recv });
         }
     }
 

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 
 use base::{Instant, Listener};
 use rustix::net::Shutdown;
@@ -31,7 +31,6 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct OpenListener {
     socket: TcpListener,
-    target: Target,
     name: Listener,
     armed: bool,
     /// Out of descriptors or memory until about then.
@@ -39,12 +38,11 @@ struct OpenListener {
 }
 
 impl Listeners {
-    pub(super) fn new(io: &mut Io, all: Vec<(Listener, TcpListener)>) -> io::Result<Self> {
+    pub(super) fn new(all: Vec<(Listener, TcpListener)>) -> io::Result<Self> {
         let open = |(name, socket): (Listener, TcpListener)| {
             socket.set_nonblocking(true)?;
             set_inherited_options(&socket)?;
-            let target = io.uring.adopt(socket.as_fd());
-            Ok(OpenListener { socket, target, name, armed: false, rests_until: None })
+            Ok(OpenListener { socket, name, armed: false, rests_until: None })
         };
         let all = all.into_iter().map(open).collect::<io::Result<_>>()?;
         Ok(Self { all, stopped: false })
@@ -109,7 +107,7 @@ impl Listeners {
 
 impl OpenListener {
     fn arm(&mut self, io: &mut Io, number: usize) {
-        io.launch(self.target, Flight::Listen { listener: number });
+        io.launch(Target::Plain(self.socket.as_raw_fd()), Flight::Listen { listener: number });
         self.armed = true;
     }
 }
