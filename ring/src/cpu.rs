@@ -39,6 +39,15 @@ pub fn io_workers(thread: u64) -> io::Result<u32> {
     Ok(workers)
 }
 
+/// Raises the soft limit on open files to the hard one, and says what it is now. Each connection
+/// needs one.
+pub fn raise_open_files() -> io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
 /// This thread's id.
 pub(crate) fn thread_id() -> u64 {
     u64::from(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs())

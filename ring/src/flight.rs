@@ -305,3 +305,50 @@ fn durability(sync: bool) -> i32 {
 fn page_bytes(pages: &[Page]) -> u32 {
     u32::try_from(size_of_val(pages)).expect("one operation moves less than 4 GiB")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::RingOptions;
+
+    const CONN: ConnId = ConnId { slot: 1, generation: 2 };
+
+    fn completion(id: FlightId) -> Completion {
+        Completion::of(id.0, 0)
+    }
+
+    #[test]
+    fn a_late_completion_reaches_nobody() {
+        let mut uring = Uring::new(&RingOptions::default(), 1).unwrap();
+        let mut flights = Flights::new(1, 7);
+        let nowhere = Target::Plain(-1);
+        let first = flights.launch(&mut uring, nowhere, Flight::Recv { conn: CONN });
+        assert!(matches!(
+            flights.land(&completion(first)),
+            Landed::Last(Flight::Recv { conn: CONN })
+        ));
+        assert!(matches!(flights.land(&completion(first)), Landed::Stray), "landed before");
+        let second = flights.launch(&mut uring, nowhere, Flight::Bell);
+        assert_eq!(second.slot(), first.slot());
+        assert!(matches!(flights.land(&completion(first)), Landed::Stray), "another generation");
+        let foreign = FlightId(second.0 ^ 1 << 48);
+        assert!(matches!(flights.land(&completion(foreign)), Landed::Stray), "another process");
+        let unknown = FlightId(second.0 | FIELD);
+        assert!(matches!(flights.land(&completion(unknown)), Landed::Stray), "no such slot");
+        assert_eq!(flights.count(), 1);
+        assert!(matches!(flights.land(&completion(second)), Landed::Last(Flight::Bell)));
+        assert_eq!(flights.count(), 0);
+    }
+
+    #[test]
+    fn kinds_are_told_by_the_completion_alone() {
+        let mut uring = Uring::new(&RingOptions::default(), 1).unwrap();
+        let mut flights = Flights::new(1, u64::MAX);
+        let nowhere = Target::Plain(-1);
+        let disk = flights.launch(&mut uring, nowhere, Flight::Sync { tok: Token(1) });
+        assert_eq!(Kind::of(disk.0), Some(Kind::Disk));
+        assert_eq!(Kind::of(flights.launch(&mut uring, nowhere, Flight::Bell).0), Some(Kind::Net));
+        assert_eq!(Kind::of(Kind::NudgeFailed.user_data(3)), Some(Kind::NudgeFailed));
+        assert_eq!(Kind::of(0), None);
+    }
+}

@@ -10,13 +10,51 @@
 //!  Plan { listeners, shards, mailboxes }
 //! ```
 //! [`Plan::counters`] and [`Plan::stopper`] stay with the main thread; the control core keeps
-//! [`Mesh::control`] and sleeps on its event. See `examples` in the tests of this crate for a
-//! whole server of 60 lines.
+//! [`Mesh::control`] and sleeps on its event.
+//!
+//! ```no_run
+//! # use base::{Arena, Listener, Machine, ShardId};
+//! # use ring::*;
+//! # fn brain<'a>(_: Arena, _: Vec<(base::FileId, u64)>) -> impl Machine<Mail = ()> {
+//! #     struct Idle(Arena);
+//! #     impl Machine for Idle {
+//! #         type Mail = ();
+//! #         fn handle(&mut self, _: base::Now, _: base::Input<'_, ()>) {}
+//! #         fn done(&mut self, _: base::Now, _: base::Done) {}
+//! #         fn turn(&mut self, _: base::Now) {}
+//! #         fn poll(&mut self) -> Option<base::Output<()>> { None }
+//! #         fn next_timeout(&self) -> Option<base::Instant> { None }
+//! #         fn arena(&self, _: ShardId) -> &Arena { &self.0 }
+//! #     }
+//! #     Idle(Arena::new(map_pages(4096).unwrap().0))
+//! # }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (data, patience) = (std::path::Path::new("data"), std::time::Duration::from_secs(10));
+//! let features = probe(&RingOptions::default())?;         // one clear sentence if there is none
+//! println!("ring: {features}");
+//! let mut mesh = mesh::<()>(1, 1024)?;                    // queues and bells of all cores
+//! let mut plan = Plan::new(ReactorConfig::default(), mesh.data.remove(0));
+//! plan.listeners.push((Listener::Node, std::net::TcpListener::bind("127.0.0.1:9092")?));
+//! let folder = ShardFolder::open(&data.join("shard-0"), ShardId(0), patience)?;
+//! let existing = folder.existing();                       // what the engine recovers from
+//! let (memory, arena) = map_pages(256 << 20)?;            // huge pages, registered by `start`
+//! plan.shards.push(PlannedShard { folder, arena });
+//! let (stopper, counters) = (plan.stopper(), plan.counters());
+//! let core = std::thread::spawn(move || {
+//!     let mut reactor = plan.start().expect("probed above"); // pins this thread
+//!     let mut machine = brain(Arena::new(memory), existing);
+//!     reactor.run(&mut machine)
+//! });
+//! stopper.stop();                                         // on SIGTERM; returns within a second
+//! core.join().expect("no panic")?;
+//! println!("{} turns", counters.turns.get());
+//! # Ok(()) }
+//! ```
 //!
 //! This is the only crate with `unsafe`. It stands in four files, each of which keeps one promise:
 //! [`memory`] (mapped once, never unmapped), `flight` (an operation owns what the kernel touches),
 //! `buffer_ring` (a buffer is the kernel's or ours), `uring` (system calls with plain arguments);
-//! and one line in `gather`.
+//! and in one line of `gather`.
 
 mod bell;
 #[expect(unsafe_code, reason = "memory shared with the kernel")]
@@ -39,7 +77,7 @@ mod maker;
 pub mod memory;
 pub mod mutant;
 mod net;
-mod plan;
+pub mod plan;
 mod poll_mode;
 mod probe;
 mod reactor;

@@ -105,6 +105,8 @@ impl<T> MailSender<T> {
                     self.owed = true;
                     return Ok(true);
                 }
+                // A core that has ended takes no mail any more.
+                Err(PushError::Full(_)) if self.queue.is_abandoned() => return Ok(true),
                 Err(PushError::Full(mail)) => self.outbox.push_back(mail),
             }
         } else if self.is_full() {
@@ -125,6 +127,7 @@ impl<T> MailSender<T> {
         while let Some(mail) = self.outbox.pop_front() {
             match self.queue.push(mail) {
                 Ok(()) => self.owed = true,
+                Err(PushError::Full(_)) if self.queue.is_abandoned() => self.outbox.clear(),
                 Err(PushError::Full(mail)) => {
                     self.outbox.push_front(mail);
                     return true;
@@ -265,7 +268,11 @@ impl<T> Mailboxes<T> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec};
+
     use super::*;
+
+    const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
     #[test]
     fn a_full_queue_delays_and_keeps_order() {
@@ -293,6 +300,56 @@ mod tests {
             data.send(CoreId::CONTROL, number).unwrap();
         }
         assert_eq!(data.send(CoreId::CONTROL, 7), Err(7));
+    }
+
+    #[test]
+    fn mail_to_a_core_that_has_ended_is_dropped() {
+        let mut mesh = mesh::<u32>(1, 1).unwrap();
+        let data = &mut mesh.data[0];
+        for number in 0..3 {
+            data.send(CoreId::CONTROL, number).unwrap();
+        }
+        assert!(data.is_behind());
+        drop(mesh.control);
+        data.wake();
+        assert!(!data.is_behind());
+        data.send(CoreId::CONTROL, 4).unwrap();
+        assert!(!data.is_behind());
+    }
+
+    /// Two threads that sleep after each message: a lost wake-up would hang them.
+    #[test]
+    fn no_wake_up_is_lost() {
+        const ROUNDS: u32 = 20_000;
+        fn play(mut boxes: Mailboxes<u32>, peer: CoreId, starts: bool) {
+            let mut next = 0;
+            if starts {
+                boxes.send(peer, 0).unwrap();
+            }
+            while next < ROUNDS {
+                boxes.wake();
+                while let Some((_, number)) = boxes.receive() {
+                    assert_eq!(number, next);
+                    next += 1;
+                    let last = starts && number + 1 == ROUNDS;
+                    if !last {
+                        boxes.send(peer, number + u32::from(starts)).unwrap();
+                    }
+                    boxes.wake();
+                }
+                if next < ROUNDS && boxes.may_sleep() {
+                    let event = boxes.event().try_clone_to_owned().unwrap();
+                    let mut poll = [PollFd::new(&event, PollFlags::IN)];
+                    assert_eq!(rustix::event::poll(&mut poll, Some(&PATIENCE)), Ok(1), "{next}");
+                    boxes.woken();
+                }
+            }
+        }
+        let mut mesh = mesh::<u32>(2, 4).unwrap();
+        let (one, zero) = (mesh.data.remove(1), mesh.data.remove(0));
+        let peer = std::thread::spawn(move || play(one, CoreId(0), false));
+        play(zero, CoreId(1), true);
+        peer.join().unwrap();
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::folder::{UNFINISHED, relative_path, sync_folder};
 
 const CHUNK_PAGES: usize = 256;
 const RESULTS: usize = 256;
+const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// A file to make.
 #[derive(Debug)]
@@ -144,16 +145,28 @@ impl Workshop {
         let started = Instant::now();
         let mut pos = 0;
         while pos < bytes {
-            if self.bell.stop_asked() {
-                return Err(io::Error::from_raw_os_error(libc::ECANCELED));
-            }
+            self.pace(started, pos)?;
             let chunk = (bytes - pos).min(zeros.len() as u64);
             file.write_all_at(&zeros[..chunk as usize], pos)?;
             pos += chunk;
-            let earliest = Duration::from_secs_f64(pos as f64 / self.bytes_per_second as f64);
-            std::thread::sleep(earliest.saturating_sub(started.elapsed()));
         }
         file.sync_data()?;
         Ok(file)
+    }
+
+    /// Waits until `written` bytes may have been written since `started`. Fails when a stop is
+    /// asked for.
+    fn pace(&self, started: Instant, written: u64) -> io::Result<()> {
+        let earliest = Duration::from_secs_f64(written as f64 / self.bytes_per_second as f64);
+        loop {
+            if self.bell.stop_asked() {
+                return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+            }
+            let ahead = earliest.saturating_sub(started.elapsed());
+            if ahead.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(ahead.min(STOP_CHECK));
+        }
     }
 }

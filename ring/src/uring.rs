@@ -47,6 +47,11 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
+    #[cfg(test)]
+    pub(crate) fn of(user_data: u64, result: i32) -> Self {
+        Self { user_data, result, flags: 0 }
+    }
+
     /// Whether the same operation will complete again.
     pub(crate) fn more(&self) -> bool {
         cqueue::more(self.flags)

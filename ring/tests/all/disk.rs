@@ -1,5 +1,6 @@
 //! The disk side.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -130,6 +131,41 @@ fn a_folder_is_scanned_cleaned_and_locked() {
     assert!(refused.to_string().contains("000.segment"), "{refused}");
     drop(held);
     ShardFolder::open(folder.path(), SHARD, patience).expect("let go");
+}
+
+#[test]
+fn a_client_that_resets_gives_pinned_memory_back() {
+    let folder = folder();
+    make_journal(folder.path());
+    let core = Core::with_shard(config(PollMode::Park), folder.path(), |arena| {
+        Echo::new(Route::Durable, arena)
+    });
+    for _ in 0..5 {
+        let mut stream = core.connect();
+        stream.write_all(&pattern(300_000)).expect("taken");
+        // Unread bytes make the close a reset.
+        stream.read_exact(&mut [0; 10]).expect("some of it comes back");
+    }
+    wait_until(|| core.counters.connections.get() == 0);
+    let machine = core.stop_cleanly();
+    assert_eq!(base::Machine::arena(&machine, SHARD).used_bytes(), 0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_file_being_made() {
+    let folder = folder();
+    let mut slow = config(PollMode::Park);
+    slow.create_bytes_per_second = 1 << 20;
+    let core = Core::with_shard(slow, folder.path(), |arena| {
+        let mut machine = Echo::new(Route::Plain, arena);
+        machine.to_ask = vec![Op::Create { tok: Token(1), file: BIN, bytes: 64 << 20 }];
+        machine
+    });
+    wait_until(|| folder.path().join("bins/00003.bin.new").exists());
+    let done = core.stop_cleanly().done;
+    let [Done::Created { res: Err(error), .. }] = &done[..] else { panic!("{done:?}") };
+    assert_eq!(*error, IoError::Errno(125), "ECANCELED");
+    assert_eq!(std::fs::read_dir(folder.path().join("bins")).expect("made").count(), 0);
 }
 
 #[test]

@@ -9,18 +9,7 @@ use base::CoreId;
 use ring::{Feature, FeatureSet, PollMode, Stopped, mesh};
 
 use crate::machine::{Echo, Mail, Route};
-use crate::rig::{Core, config, pattern, wait_until};
-
-/// Sends `bytes` and expects them back.
-fn round_trip(stream: &mut TcpStream, bytes: &[u8]) {
-    let mut writer = stream.try_clone().expect("a second handle");
-    let to_send = bytes.to_vec();
-    let sender = std::thread::spawn(move || writer.write_all(&to_send).expect("taken"));
-    let mut back = vec![0; bytes.len()];
-    stream.read_exact(&mut back).expect("everything comes back");
-    sender.join().expect("no panic");
-    assert!(back == bytes, "{} bytes came back altered", bytes.len());
-}
+use crate::rig::{Core, config, pattern, round_trip, wait_until};
 
 const SIZES: [usize; 7] = [1, 200, 4095, 4096, 4097, 100_000, 4 << 20];
 
@@ -62,6 +51,32 @@ fn many_connections_share_a_few_buffers() {
         }
     }
     assert_eq!(core.counters.accepted.get(), 200);
+    drop(streams);
+    core.stop_cleanly();
+}
+
+#[test]
+fn connections_that_find_no_buffer_are_served_later() {
+    let mut config = config(PollMode::Park);
+    (config.ring.submissions, config.ring.completions) = (4, 8);
+    config.net.buffers = 2;
+    let core = Core::echo(config, Route::Plain);
+    let mut streams: Vec<_> = (0..100).map(|_| core.connect()).collect();
+    wait_until(|| core.counters.connections.get() == 100);
+    for _ in 0..20 {
+        for stream in &mut streams {
+            stream.write_all(&pattern(20_000)).expect("taken");
+        }
+        for stream in &mut streams {
+            let mut back = vec![0; 20_000];
+            stream.read_exact(&mut back).expect("everything comes back");
+            assert!(back == pattern(20_000));
+        }
+        if core.counters.starved.get() != 0 {
+            break;
+        }
+    }
+    assert_ne!(core.counters.starved.get(), 0);
     drop(streams);
     core.stop_cleanly();
 }

@@ -4,4 +4,5 @@ mod disk;
 mod echo;
 mod features;
 mod machine;
+mod memory;
 mod rig;

@@ -1,6 +1,7 @@
 //! Starts cores on threads of their own and takes them down again.
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -134,6 +135,17 @@ pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("it did not happen within 30 s");
+}
+
+/// Sends `bytes` and expects them back.
+pub(crate) fn round_trip(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut writer = stream.try_clone().expect("a second handle");
+    let to_send = bytes.to_vec();
+    let sender = std::thread::spawn(move || writer.write_all(&to_send).expect("taken"));
+    let mut back = vec![0; bytes.len()];
+    stream.read_exact(&mut back).expect("everything comes back");
+    sender.join().expect("no panic");
+    assert!(back == bytes, "{} bytes came back altered", bytes.len());
 }
 
 /// Bytes that differ from their neighbours, so that loss and reordering show.
