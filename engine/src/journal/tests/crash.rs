@@ -1,7 +1,7 @@
 //! Random lives of a journal: appends, completions in any order, failed writes, kills, power cuts,
 //! rot, recoveries. An oracle remembers every entry, and what was acked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::dump::{DumpedFrame, Fate};
 use super::super::*;
@@ -44,6 +44,8 @@ struct Life {
     /// The newest S that was asked for.
     start: Seq,
     acked: Seq,
+    /// Every payload that was ever appended.
+    ever: BTreeSet<Vec<u8>>,
     /// Frames with a flipped bit.
     rotten: BTreeSet<Seq>,
     next_base: u64,
@@ -96,6 +98,7 @@ impl Life {
             spans: VecDeque::new(),
             start: Seq(1),
             acked: Seq(0),
+            ever: BTreeSet::new(),
             rotten: BTreeSet::new(),
             next_base: 0,
             tally: Tally::default(),
@@ -143,6 +146,7 @@ impl Life {
         match self.journal.append(self.now, &mut self.arena, entry, &[&bytes]) {
             Ok(placed) => {
                 self.next_base += 1;
+                self.ever.insert(bytes.clone());
                 self.spans.push_back((placed.seq, placed.span));
                 self.log.push(Known { seq: placed.seq, index: placed.entry, bytes });
             }
@@ -223,6 +227,29 @@ impl Life {
             let byte = self.chance.below(covered_bytes(victims[index]));
             self.disk.rot(victims[index].seen.found_at, byte);
             self.rotten.insert(victims[index].seen.stamp.seq);
+        }
+    }
+
+    /// Something that no single device fault does.
+    fn wreck(&mut self, before: &BTreeMap<u16, Vec<u8>>) {
+        let numbers: Vec<u16> = self.disk.files.keys().copied().collect();
+        let mut any = || numbers[self.chance.below(numbers.len() as u64) as usize];
+        let (from, to) = (any(), any());
+        let blocks = u64::from(self.config.segment_bytes) / 4096;
+        let mut at = || (self.chance.below(blocks) * 4096) as usize;
+        let (source, target) = (at(), at());
+        let block = self.disk.files[&from][source..source + 4096].to_vec();
+        let file = self.disk.files.get_mut(&to).unwrap();
+        match self.chance.below(6) {
+            0 => file[target..target + 4096].fill(0),
+            1 => file[target..target + 4096].copy_from_slice(&block),
+            2 => file[target + self.chance.below(4096) as usize] ^= 1,
+            3 => before.get(&to).into_iter().for_each(|older| file.clone_from(older)),
+            4 => drop(self.disk.unreadable.insert((to, target as u64 / 4096))),
+            _ => drop(self.disk.files.remove(&to)),
+        }
+        if self.disk.files.is_empty() {
+            self.disk.files.insert(to, vec![0; self.config.segment_bytes as usize]);
         }
     }
 
@@ -346,6 +373,38 @@ fn rot_of_any_acked_frame_is_found_after_the_idle_seal() {
         found += 1;
     }
     assert!(lives() / 4 < found);
+}
+
+/// Blocks zeroed, filled with noise, swapped, refused, whole segments rolled back or lost: far
+/// beyond what recovery promises to see through. It must still come to a verdict, and every entry
+/// that it calls intact must be one that was appended.
+#[test]
+fn whatever_happens_to_the_disk_recovery_invents_nothing() {
+    for seed in 1..=lives() / 2 {
+        let mut life = Life::new(seed, Faults::default(), Planted::default());
+        let mut before = life.disk.files.clone();
+        for _ in 0..4 {
+            for _ in 0..60 {
+                life.step().unwrap();
+            }
+            life.crash();
+            life.check().unwrap();
+            if life.chance.percent(30) {
+                before = life.disk.files.clone();
+            }
+        }
+        for _ in 0..1 + life.chance.below(6) {
+            life.wreck(&before);
+        }
+        let recovered = life.recover();
+        for entry in recovered.entries(&life.arena).filter(|entry| entry.intact) {
+            let bytes = life.arena.get(entry.span).unwrap();
+            assert!(life.ever.contains(bytes), "seed {seed}: {entry:?}");
+        }
+        let RecoveryReport { verdict, cut, .. } = *recovered.report();
+        assert_eq!(dump(&mut life.disk, &life.config).decision.cut, cut);
+        assert_eq!(recovered.into_journal().is_err(), verdict.halts());
+    }
 }
 
 #[cfg(feature = "mutants")]
