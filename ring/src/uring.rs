@@ -224,8 +224,20 @@ impl Uring {
     /// Submits what is queued and lets the kernel post completions. With a `wait`, sleeps until
     /// there is a completion or that much time has passed.
     pub(crate) fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        loop {
+            let before = self.waiting.len();
+            self.move_waiting();
+            match self.waiting.len() {
+                0 => return self.enter_once(wait),
+                // The kernel takes nothing before completions are taken.
+                left if left == before => return self.enter_once(None),
+                _ => self.enter_once(None)?,
+            }
+        }
+    }
+
+    fn enter_once(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.entered += 1;
-        self.move_waiting();
         let submit = self.ring.submission().len() as u32;
         let time = Timespec::from(wait.unwrap_or_default());
         let args = SubmitArgs::new().timespec(&time);

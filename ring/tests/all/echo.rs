@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::CoreId;
 use ring::{Feature, FeatureSet, PollMode, Stopped, mesh};
 
-use crate::machine::{Echo, Mail, Route};
+use crate::machine::{CLOSE_OTHERS, Echo, Mail, Route};
 use crate::rig::{Core, config, pattern, round_trip, wait_until};
 
 const SIZES: [usize; 7] = [1, 200, 4095, 4096, 4097, 100_000, 4 << 20];
@@ -112,6 +112,23 @@ fn a_client_that_resets_in_the_middle_of_a_send_is_closed_and_gives_its_memory_b
         drop(stream);
     }
     wait_until(|| core.counters.connections.get() == 0 && core.counters.accepted.get() == 20);
+    let machine = core.stop_cleanly();
+    assert_ne!(machine.failed_sends, 0);
+}
+
+#[test]
+fn a_connection_with_a_stuck_send_can_be_closed() {
+    let core = Core::echo(config(PollMode::Park), Route::Plain);
+    let mut stuck = core.connect();
+    stuck.set_nonblocking(true).expect("a socket");
+    // Never reads, so that the core's send gets stuck in the end.
+    while core.counters.received_bytes.get() == core.counters.sent_bytes.get() {
+        while stuck.write(&[7; 65536]).is_ok() {}
+        core.wait_for_turns();
+    }
+    round_trip(&mut core.connect(), CLOSE_OTHERS);
+    wait_until(|| core.counters.connections.get() == 0);
+    drop(stuck);
     let machine = core.stop_cleanly();
     assert_ne!(machine.failed_sends, 0);
 }

@@ -11,6 +11,9 @@ pub(crate) const SHARD: ShardId = ShardId(7);
 pub(crate) const JOURNAL: FileId = FileId { shard: SHARD, kind: FileKind::Segment(0) };
 pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 
+/// A message that makes the machine close every other connection.
+pub(crate) const CLOSE_OTHERS: &[u8] = b"close the others";
+
 /// How received bytes find their way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -164,6 +167,13 @@ impl Echo {
     }
 
     fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
+        if bytes == CLOSE_OTHERS {
+            let all = self
+                .clients
+                .keys()
+                .map(|(slot, generation)| ConnId { slot: *slot, generation: *generation });
+            self.outputs.extend(all.filter(|other| *other != conn).map(Output::Close));
+        }
         match self.route {
             Route::Plain | Route::Pieces(_) => self.answer(conn, bytes),
             Route::Durable => self.write(conn, bytes),
