@@ -18,6 +18,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::extent::{Extent, ExtentRecord, Owner};
 use crate::footer::footer_pages;
 
+/// A bin of which less is alive is evacuated.
+const SPARSE_PERCENT: u32 = 30;
+/// The eighth byte of the token of every bin's creation.
+pub(crate) const TOKEN_TAG: u64 = 0x42 << 56;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Bins {
@@ -27,9 +32,13 @@ pub(crate) struct Bins {
     max: u32,
     bins: Vec<Bin>,
     free: VecDeque<u32>,
+    /// Bins that have no durable footer.
+    open: Vec<u32>,
     creating: Option<u32>,
-    /// The last creation failed: the disk is full.
-    pub(crate) exhausted: bool,
+    /// No further bin can be made: the disk is full, or there are as many as may be.
+    exhausted: bool,
+    /// A creation is worth another attempt.
+    retry: bool,
     /// The frame of the newest table that is durable; 0: none.
     pub(crate) table: Seq,
 }
@@ -47,8 +56,19 @@ pub(crate) struct Bin {
     pub filled: u32,
     /// Disk reads in flight: the bin is not written again before they end.
     pub readers: u32,
-    /// The extents of an open bin, and the frame of each one's `ExtentCommit`.
-    pub commits: Vec<(ExtentRecord, Seq)>,
+    /// The extents of a bin without a footer.
+    pub commits: Vec<Commit>,
+    /// No commit that is not being carried stands in an older frame.
+    pub oldest_commit: Seq,
+}
+
+/// An extent that only an `ExtentCommit` speaks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Commit {
+    pub record: ExtentRecord,
+    /// The frame it stands in.
+    pub seq: Seq,
+    pub carrying: bool,
 }
 
 /// Where a bin is in its life.
@@ -63,6 +83,18 @@ pub(crate) enum BinState {
     Sealed,
     /// Nothing of it is alive; `BinFree` is on its way.
     Freeing,
+    /// The device refused a write: what it holds is read, nothing is added.
+    Worn,
+}
+
+/// How much of a bin is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vitality {
+    /// Enough, or the bin has no footer yet.
+    Dense,
+    /// So little that it should move elsewhere.
+    Sparse,
+    Dead,
 }
 
 /// Partitions with about the same retention time: log₄ of the minutes. 255: for ever.
@@ -98,14 +130,20 @@ impl Bins {
             max,
             bins: Vec::new(),
             free: VecDeque::new(),
+            open: Vec::new(),
             creating: None,
             exhausted: false,
+            retry: true,
             table: Seq(0),
         }
     }
 
     pub(crate) fn file(&self, bin: u32) -> FileId {
         FileId { shard: self.shard, kind: FileKind::Bin(bin) }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.bins.len() as u32
     }
 
     pub(crate) fn get(&self, bin: u32) -> &Bin {
@@ -142,8 +180,8 @@ impl Bins {
 
     /// The open bin of a class.
     pub(crate) fn open_of(&self, class: Class) -> Option<u32> {
-        let open = |(_, bin): &(u32, &Bin)| bin.state == BinState::Open && bin.class == class;
-        self.iter().find(open).map(|(number, _)| number)
+        let fits = |bin: &Bin| bin.state == BinState::Open && bin.class == class;
+        self.open.iter().copied().find(|number| fits(self.get(*number)))
     }
 
     /// Begins the next life of a free bin that nobody reads.
@@ -154,7 +192,32 @@ impl Bins {
         let bin = self.get_mut(number);
         bin.generation += 1;
         (bin.state, bin.class, bin.filled, bin.live_pages) = (BinState::Open, class, 0, 0);
+        bin.oldest_commit = Seq(u64::MAX);
+        self.open.push(number);
         Some(number)
+    }
+
+    /// Bins that have no durable footer.
+    pub(crate) fn open_bins(&self) -> &[u32] {
+        &self.open
+    }
+
+    /// A bin without a footer that replay found.
+    pub(crate) fn reopen(&mut self, number: u32, commits: Vec<Commit>) {
+        let bin = self.get_mut(number);
+        let ends = commits.iter().map(|commit| commit.record.extent());
+        bin.filled = ends.map(|extent| extent.page + extent.pages()).max().unwrap_or(0);
+        bin.commits = commits;
+        bin.rest();
+        self.open.push(number);
+    }
+
+    /// The bin's footer is durable. Returns the commits that it takes over from.
+    pub(crate) fn seal(&mut self, number: u32) -> Vec<Commit> {
+        self.open.retain(|open| *open != number);
+        let bin = self.get_mut(number);
+        bin.state = BinState::Sealed;
+        core::mem::take(&mut bin.commits)
     }
 
     /// Whether an open bin has room for an extent of `pages`, and for the footer behind it.
@@ -168,14 +231,15 @@ impl Bins {
         self.get_mut(extent.bin).live_pages += extent.pages();
     }
 
-    /// A partition refers to an extent no more. True if its bin, sealed, is dead.
-    pub(crate) fn release(&mut self, extent: &Extent) -> bool {
+    /// A partition refers to an extent no more. Returns what its bin is then.
+    pub(crate) fn release(&mut self, extent: &Extent) -> Vitality {
         let bin = self.get_mut(extent.bin);
         bin.live_pages = bin.live_pages.checked_sub(extent.pages()).expect("released once");
-        bin.is_dead()
+        bin.vitality()
     }
 
     pub(crate) fn set_free(&mut self, number: u32) {
+        self.open.retain(|open| *open != number);
         let bin = self.get_mut(number);
         bin.state = BinState::Free;
         bin.commits.clear();
@@ -184,13 +248,13 @@ impl Bins {
 
     /// The bin to create next, one at a time, so that `reserve` are free.
     pub(crate) fn start_creating(&mut self, reserve: u32) -> Option<(FileId, u64)> {
-        if self.creating.is_some() || self.exhausted || reserve <= self.free_count() {
+        if self.creating.is_some() || !self.retry || reserve <= self.free_count() {
             return None;
         }
         let absent = |(_, bin): &(u32, &Bin)| bin.state == BinState::Absent;
         let number = self.iter().find(absent).map_or(self.bins.len() as u32, |(number, _)| number);
         if self.max <= number {
-            self.exhausted = true;
+            (self.exhausted, self.retry) = (true, false);
             return None;
         }
         let bytes = self.bin_bytes;
@@ -202,19 +266,29 @@ impl Bins {
 
     pub(crate) fn created(&mut self, ok: bool) {
         let number = self.creating.take().expect("a creation is in progress");
+        (self.exhausted, self.retry) = (!ok, ok);
         if ok {
             self.set_free(number);
         } else {
             self.get_mut(number).state = BinState::Absent;
-            self.exhausted = true;
         }
     }
 
-    pub(crate) fn to_bytes(&self, number: u32) -> BinBytes {
+    /// Space may have been made since a creation failed.
+    pub(crate) fn retry_creation(&mut self) {
+        self.retry = true;
+    }
+
+    /// Whether fewer than `reserve` bins are free and no more can be made.
+    pub(crate) fn is_full(&self, reserve: u32) -> bool {
+        self.exhausted && self.free_count() < reserve
+    }
+
+    pub(crate) fn to_bytes(&self, number: u32, state: BinState) -> BinBytes {
         let bin = self.get(number);
         BinBytes {
             bin: number.into(),
-            state: bin.state.to_u8(),
+            state: state.to_u8(),
             class: bin.class.0,
             reserved: [0; 2],
             generation: bin.generation.into(),
@@ -226,7 +300,7 @@ impl Bins {
         out.clear();
         for (number, bin) in self.iter() {
             if !matches!(bin.state, BinState::Absent | BinState::Creating) {
-                out.extend_from_slice(self.to_bytes(number).as_bytes());
+                out.extend_from_slice(self.to_bytes(number, bin.state).as_bytes());
             }
         }
     }
@@ -237,9 +311,6 @@ impl Bins {
         for one in <[BinBytes]>::ref_from_bytes(bytes).ok()? {
             let state = BinState::from_u8(one.state)?;
             let bin = self.known(one.bin.get());
-            if one.generation.get() != bin.generation {
-                bin.commits.clear();
-            }
             (bin.state, bin.class) = (state, Class(one.class));
             bin.generation = one.generation.get();
         }
@@ -258,11 +329,28 @@ impl Bin {
             filled: 0,
             readers: 0,
             commits: Vec::new(),
+            oldest_commit: Seq(u64::MAX),
         }
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state == BinState::Sealed && self.live_pages == 0
+    pub(crate) fn add_commit(&mut self, record: ExtentRecord, seq: Seq) {
+        self.commits.push(Commit { record, seq, carrying: false });
+        self.oldest_commit = self.oldest_commit.min(seq);
+    }
+
+    /// Finds the oldest commit again.
+    pub(crate) fn rest(&mut self) {
+        let waiting = self.commits.iter().filter(|commit| !commit.carrying);
+        self.oldest_commit = waiting.map(|commit| commit.seq).min().unwrap_or(Seq(u64::MAX));
+    }
+
+    pub(crate) fn vitality(&self) -> Vitality {
+        match self.live_pages {
+            _ if self.state != BinState::Sealed => Vitality::Dense,
+            0 => Vitality::Dead,
+            live if live * 100 < self.filled * SPARSE_PERCENT => Vitality::Sparse,
+            _ => Vitality::Dense,
+        }
     }
 }
 
@@ -271,7 +359,7 @@ impl BinState {
         match self {
             Self::Absent | Self::Creating => 0,
             Self::Free => 1,
-            Self::Open | Self::Sealing => 2,
+            Self::Open | Self::Sealing | Self::Worn => 2,
             Self::Sealed | Self::Freeing => 3,
         }
     }

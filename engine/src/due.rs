@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 
 use base::{Offset, Seq};
 
+use crate::extent::Extent;
 use crate::partitions::Slot;
+use crate::tail::Run;
 
 /// Consequences of entries in frames that are not durable yet, oldest first.
 #[derive(Debug, Default)]
@@ -24,6 +26,18 @@ pub(crate) enum Due {
     LogStart { slot: Slot, to: Offset },
     /// Everything of the partition may go.
     Deleted { slot: Slot },
+    /// An extent is where the partition's batches are. `from`: bin and page that it moved from.
+    Stored { slot: Slot, extent: Extent, from: Option<(u32, u32)> },
+    /// Copies of batches stand in younger frames.
+    Carried { slot: Slot, runs: Vec<Run> },
+    /// The `ExtentCommit` of the extent at `page` of an open bin stands in a younger frame.
+    CommitCarried { bin: u32, generation: u64, page: u32 },
+    /// The footer speaks for the bin's extents.
+    BinSealed { bin: u32 },
+    /// The bin may be written again.
+    BinFreed { bin: u32 },
+    /// The table of bins stands in a younger frame.
+    Table,
     /// These frames held what was truncated.
     Truncated { frames: Vec<Seq> },
 }
@@ -41,7 +55,11 @@ impl Dues {
         if *seq <= durable { self.queue.pop_front() } else { None }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    /// Copies of a partition's batches that are not durable yet.
+    pub(crate) fn copies_of(&mut self, of: Slot) -> impl Iterator<Item = &mut Vec<Run>> {
+        self.queue.iter_mut().filter_map(move |(_, due)| match due {
+            Due::Carried { slot, runs } if *slot == of => Some(runs),
+            _ => None,
+        })
     }
 }

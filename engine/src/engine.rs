@@ -2,19 +2,22 @@
 
 use base::{
     Arena, Batch, Committed, Done, Durable, Epoch, FileId, Incarnation, Instant, LogEnd, LogStart,
-    Now, Offset, Op, PageMemory, PartitionId, Pin, Seq, Span,
+    Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq, Span,
 };
 
 use crate::append::Appended;
 use crate::config::{EngineConfig, PartitionSettings};
+use crate::disk_reads::ReadToken;
 use crate::error::{AppendError, ReadError, Refused};
 use crate::halt::Halt;
 use crate::history::EpochHistory;
 use crate::journal::{PoisonCause, RecoveryError, RecoveryReport, Verdict};
+use crate::metrics::EngineMetrics;
 use crate::partition::Partition;
-use crate::read::Read;
+use crate::read::{DiskBytes, Read};
 use crate::restore::Restore;
 use crate::store::{Pressure, Store};
+use crate::time_index::{TimeHit, TimeLookup};
 
 /// One shard's log. Single-threaded and free of clocks and I/O: time and completions come in as
 /// values, operations go out through [`Engine::poll_op`].
@@ -72,7 +75,7 @@ impl Engine {
     /// Takes a completion of an operation that [`Engine::poll_op`] gave out.
     pub fn done(&mut self, now: Now, done: Done) {
         match &mut self.stage {
-            Stage::Recovering(restore) => restore.done(now, done),
+            Stage::Recovering(restore) => restore.done(done),
             Stage::Open(store) => store.done(now, done),
             Stage::Stopped(_) => {}
         }
@@ -180,6 +183,40 @@ impl Engine {
         self.store_mut().ok_or(ReadError::Recovering)?.read(id, from, max_bytes, min_one, out)
     }
 
+    /// The next disk read that ended. Its token is used up.
+    pub fn poll_read(&mut self) -> Option<(ReadToken, Result<DiskBytes, ReadError>)> {
+        self.store_mut()?.answers.fetched.pop_front()
+    }
+
+    /// Nobody wants the answer to a read or a lookup any more; a used token is no harm.
+    pub fn cancel_read(&mut self, token: ReadToken) {
+        if let Some(store) = self.store_mut() {
+            store.cancel_read(token);
+        }
+    }
+
+    /// Gives back the pages of [`DiskBytes`] once they were sent.
+    pub fn recycle(&mut self, pages: Box<[Page]>) {
+        if let Some(store) = self.store_mut() {
+            store.pages.give(pages);
+        }
+    }
+
+    /// Finds the first committed record with a timestamp of `since_ms` or later.
+    pub fn lookup_time(&mut self, id: PartitionId, since_ms: i64) -> Result<TimeLookup, ReadError> {
+        self.store_mut().ok_or(ReadError::Recovering)?.lookup_time(id, since_ms)
+    }
+
+    /// Finds the committed record with the largest timestamp, the first of them if there are many.
+    pub fn max_timestamp(&mut self, id: PartitionId) -> Result<TimeLookup, ReadError> {
+        self.store_mut().ok_or(ReadError::Recovering)?.max_timestamp(id)
+    }
+
+    /// The next lookup that ended. Its token is used up.
+    pub fn poll_lookup(&mut self) -> Option<(ReadToken, Result<Option<TimeHit>, ReadError>)> {
+        self.store_mut()?.answers.found.pop_front()
+    }
+
     /// The longest durable prefix of the journal: acks may go for every frame up to here.
     #[must_use]
     pub fn durable_seq(&self) -> Seq {
@@ -230,9 +267,21 @@ impl Engine {
         self.partition(id)?.halt
     }
 
+    /// Partitions that may have lost data, and what.
+    pub fn halted(&self) -> impl Iterator<Item = (PartitionId, Halt)> {
+        let slots = self.store().into_iter().flat_map(|store| store.partitions.iter());
+        slots.filter_map(|(_, partition)| Some((partition.id, partition.halt?)))
+    }
+
+    /// Writes off what a halted partition lost, on an operator's word: lost offsets are skipped by
+    /// readers and never given out again. It takes appends again in a new epoch.
+    pub fn accept_loss(&mut self, now: Now, id: PartitionId) -> Result<Seq, Refused> {
+        self.store_mut().ok_or(Refused::Recovering)?.accept_loss(now, id)
+    }
+
     /// Every partition that exists, in no particular order.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
-        let slots = self.store().into_iter().flat_map(|store| store.partitions.occupied(0));
+        let slots = self.store().into_iter().flat_map(|store| store.partitions.iter());
         slots.map(|(_, partition)| partition.id)
     }
 
@@ -265,6 +314,11 @@ impl Engine {
     #[must_use]
     pub fn pressure(&self) -> Pressure {
         self.store().map_or(Pressure::Calm, |store| store.pressure)
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> EngineMetrics {
+        self.store().map(Store::metrics).unwrap_or_default()
     }
 
     #[must_use]

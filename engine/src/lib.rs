@@ -4,23 +4,27 @@
 //! Time, completions and memory come in as values, operations go out as values. Nothing here
 //! performs I/O, reads a clock or spawns a thread.
 
-#![expect(dead_code, reason = "replay and extents are joined with recovery, which comes next")]
-
 pub mod journal;
 pub mod mutant;
 
 mod append;
+mod bin_writer;
 mod bins;
+mod carry;
 mod config;
+mod destage;
+mod disk_reads;
 mod due;
 mod engine;
 mod error;
+mod evacuate;
 mod extent;
 mod footer;
 mod frames;
 mod halt;
 mod history;
 mod lifecycle;
+mod metrics;
 mod page_pool;
 mod partition;
 mod partitions;
@@ -28,18 +32,24 @@ mod producers;
 mod read;
 mod replay;
 mod restore;
+mod retention;
 mod snapshot;
 mod store;
+mod stored;
 mod tail;
+mod time_index;
 mod touches;
 
 pub use append::Appended;
 pub use config::{EngineConfig, PartitionSettings};
+pub use disk_reads::ReadToken;
 pub use engine::{Engine, Phase};
 pub use error::{AppendError, ReadError, Refused};
 pub use halt::{Halt, HaltCause};
 pub use history::{EpochHistory, Reign};
+pub use metrics::EngineMetrics;
 pub use mutant::{Mutant, Planted};
 pub use producers::ProducerError;
-pub use read::Read;
+pub use read::{DiskBytes, Read};
 pub use store::Pressure;
+pub use time_index::{TimeHit, TimeLookup};

@@ -2,14 +2,16 @@
 
 use base::{Committed, Durable, Epoch, LogEnd, LogStart, Now, Offset, PartitionId, Seq};
 
-use crate::PartitionSettings;
+use crate::bins::BinState;
 use crate::due::Due;
 use crate::error::Refused;
+use crate::extent::Extent;
 use crate::journal::{EntryKind, JournalFull, NewEntry};
 use crate::partition::Partition;
 use crate::partitions::Slot;
 use crate::snapshot;
 use crate::store::Store;
+use crate::{Mutant, PartitionSettings};
 
 impl Store {
     /// Creates a partition, or tells an existing one its settings.
@@ -26,19 +28,21 @@ impl Store {
         let mut partition = Partition::new(id, settings);
         partition.last_append_ms = now.wall.0;
         partition.born = self.journal.durable_seq();
-        snapshot::encode(&partition, Slot::default(), &self.producers, &mut self.scratch);
-        let entry = control(EntryKind::PartitionCreated, id, Epoch(0), Offset::ZERO);
+        let max = self.config.journal.max_payload_bytes();
+        snapshot::encode(&partition, Slot::VACANT, &self.producers, max, &mut self.scratch);
+        let entry = control(EntryKind::PartitionCreated, id, Offset::ZERO);
         let placed = self.journal.append(now, &mut self.arena, entry, &[&self.scratch])?;
-        partition.snapshot = placed.seq;
+        (partition.snapshot, partition.marks.snapshot) = (placed.seq, placed.seq);
         self.frames.hold(placed.seq, placed.span);
-        self.partitions.insert(partition);
+        let slot = self.partitions.insert(partition);
+        self.carry.push_snapshot(placed.seq, slot);
         Ok(placed.seq)
     }
 
     /// Deletes a partition. It is gone at once; what it took comes back when the entry is durable.
     pub(crate) fn delete_partition(&mut self, now: Now, id: PartitionId) -> Result<Seq, Refused> {
         let slot = self.partitions.slot(id).ok_or(Refused::NoPartition)?;
-        let entry = control(EntryKind::PartitionDeleted, id, Epoch(0), Offset::ZERO);
+        let entry = control(EntryKind::PartitionDeleted, id, Offset::ZERO);
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         self.partitions.hide(slot);
         self.dues.push(placed.seq, Due::Deleted { slot });
@@ -59,7 +63,7 @@ impl Store {
         if let Some(opened) = partition.history.opened().filter(|opened| epoch <= *opened) {
             return Err(Refused::StaleEpoch { opened });
         }
-        let entry = control(EntryKind::EpochOpen, id, epoch, partition.log_end.0);
+        let entry = NewEntry { epoch, ..control(EntryKind::EpochOpen, id, partition.log_end.0) };
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         partition.history.open(epoch, partition.log_end.0);
         partition.reign = Some(epoch);
@@ -81,11 +85,14 @@ impl Store {
         if before <= partition.log_start.0 {
             return Ok(self.journal.durable_seq());
         }
-        let entry = control(EntryKind::LogStart, id, Epoch(0), before);
+        let entry = control(EntryKind::LogStart, id, before);
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         partition.log_start = LogStart(before);
         partition.history.trim(before);
         self.dues.push(placed.seq, Due::LogStart { slot, to: before });
+        if self.config.journal.planted.is(Mutant::ReuseBinBeforeFree) {
+            self.drop_before(slot, before);
+        }
         Ok(placed.seq)
     }
 
@@ -99,7 +106,7 @@ impl Store {
         let slot = self.partitions.slot(id).ok_or(Refused::NoPartition)?;
         let partition = self.partitions.get_mut(slot).ok_or(Refused::NoPartition)?;
         assert!(partition.committed.0 <= end, "{id}: truncation to {end} below what is committed");
-        let entry = control(EntryKind::Truncate, id, Epoch(0), end);
+        let entry = control(EntryKind::Truncate, id, end);
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         let mut frames = Vec::new();
         partition.tail.truncate(end, &self.arena, &mut frames);
@@ -108,8 +115,43 @@ impl Store {
         partition.durable = partition.durable.min(Durable(end));
         self.producers.truncate(slot, end);
         self.touches.truncate(slot, end);
+        for copies in self.dues.copies_of(slot) {
+            copies.retain_mut(|copy| match copy.split(end, &self.arena).0 {
+                Some(kept) => {
+                    *copy = kept;
+                    true
+                }
+                None => {
+                    frames.push(copy.seq);
+                    false
+                }
+            });
+        }
         self.dues.push(placed.seq, Due::Truncated { frames });
         Ok(placed.seq)
+    }
+
+    /// Writes off what a halted partition lost, on an operator's word. Its offsets stay unused.
+    pub(crate) fn accept_loss(&mut self, now: Now, id: PartitionId) -> Result<Seq, Refused> {
+        let slot = self.partitions.slot(id).ok_or(Refused::NoPartition)?;
+        let partition = self.partitions.get_mut(slot).ok_or(Refused::NoPartition)?;
+        if partition.halt.is_none() && partition.lost.is_empty() {
+            return Err(Refused::NothingLost);
+        }
+        let before = partition.exchange(partition.losses());
+        let placed = self.carry_snapshot(now, slot);
+        let partition = self.partitions.get_mut(slot).expect("just found");
+        match placed {
+            Ok(placed) => {
+                partition.durable = Durable(partition.log_end.0);
+                partition.committed = Committed(partition.log_end.0);
+                Ok(placed.seq)
+            }
+            Err(full) => {
+                partition.exchange(before);
+                Err(full.into())
+            }
+        }
     }
 
     /// Says what consumers may see.
@@ -121,36 +163,78 @@ impl Store {
 
     /// A younger snapshot is durable in frame `seq`.
     pub(crate) fn snapshot_durable(&mut self, slot: Slot, seq: Seq) {
-        if let Some(partition) = self.partitions.get_mut(slot) {
-            self.frames.release(partition.snapshot);
-            partition.snapshot = seq;
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
+        let older = core::mem::replace(&mut partition.snapshot, seq);
+        // 0: it was damaged.
+        if older != Seq(0) {
+            self.frames.release(older);
         }
     }
 
     /// The log start `to` is durable: what lies before it may go.
     pub(crate) fn drop_before(&mut self, slot: Slot, to: Offset) {
-        if let Some(partition) = self.partitions.get_mut(slot) {
-            partition.tail.drop_runs_before(to, &mut self.frames);
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
+        partition.marks.dropped = partition.marks.dropped.max(to);
+        partition.tail.drop_runs_before(to, &mut self.frames);
+        let mut released = Vec::new();
+        while let Some(extent) = partition.stored.pop_front_before(to) {
+            released.push(extent);
+        }
+        for extent in released {
+            let vitality = self.bins.release(&extent);
+            self.bin_is(extent.bin, vitality);
+        }
+    }
+
+    /// An extent is committed: it takes the place of what the tail holds, or of an older extent.
+    pub(crate) fn stored(&mut self, slot: Slot, extent: Extent, from: Option<(u32, u32)>) {
+        let Some(partition) = self.partitions.get_mut(slot) else { return };
+        match from {
+            None if extent.end <= partition.marks.dropped => {}
+            None => {
+                partition.tail.drop_runs_before(extent.end, &mut self.frames);
+                partition.tail.shrink();
+                partition.stored.push(extent);
+                self.bins.retain(&extent);
+            }
+            Some(from) => {
+                let Some(old) = partition.stored.replace(from, extent) else { return };
+                self.bins.retain(&extent);
+                let vitality = self.bins.release(&old);
+                self.bin_is(old.bin, vitality);
+            }
         }
     }
 
     /// The deletion of a hidden partition is durable.
     pub(crate) fn drop_partition(&mut self, slot: Slot) {
-        let mut partition = self.partitions.remove(slot).expect("hidden until its deletion is due");
-        self.frames.release(partition.snapshot);
-        partition.tail.drop_runs_before(partition.log_end.0, &mut self.frames);
+        self.drop_before(slot, Offset(u64::MAX));
+        let partition = self.partitions.remove(slot).expect("hidden until its deletion is due");
+        if partition.snapshot != Seq(0) {
+            self.frames.release(partition.snapshot);
+        }
         self.producers.clear(slot);
+    }
+
+    /// Asks for every dead bin to be freed: it is when the word for it is durable.
+    pub(crate) fn free_dead_bins(&mut self, now: Now) {
+        while let Some(bin) = self.dead_bins.last().copied() {
+            if self.config.journal.planted.is(Mutant::ReuseBinBeforeFree) {
+                self.bins.set_free(bin);
+            } else {
+                let freed = self.append_bin(now, EntryKind::BinFree, bin, BinState::Free);
+                let Ok(seq) = freed else { return };
+                self.bins.get_mut(bin).state = BinState::Freeing;
+                self.dues.push(seq, Due::BinFreed { bin });
+            }
+            self.dead_bins.pop();
+        }
     }
 }
 
 /// An entry that is not a batch.
-pub(crate) fn control(
-    kind: EntryKind,
-    partition: PartitionId,
-    epoch: Epoch,
-    base: Offset,
-) -> NewEntry {
-    NewEntry { kind, carried: false, partition, epoch, base, count: 0 }
+pub(crate) fn control(kind: EntryKind, partition: PartitionId, base: Offset) -> NewEntry {
+    NewEntry { kind, carried: false, partition, epoch: Epoch(0), base, count: 0 }
 }
 
 impl From<JournalFull> for Refused {

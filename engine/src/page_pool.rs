@@ -1,40 +1,47 @@
-//! Buffers for reads and background writes, kept for reuse by size: 1, 2, 4 … 256 pages.
+//! Buffers for reads and background writes, kept for reuse by their exact size.
 
-use base::Page;
+use base::{PAGE_BYTES, Page};
 
-/// log₂ of the largest buffer that is kept, in pages.
-const LARGEST: usize = 8;
+/// Larger buffers are not kept.
+const LARGEST_PAGES: usize = 256;
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct PagePool {
-    by_size: [Vec<Box<[Page]>>; LARGEST + 1],
-    /// Buffers kept of each size.
-    keep: usize,
+    /// By pages, one less than the index.
+    by_size: Vec<Vec<Box<[Page]>>>,
+    kept_bytes: usize,
+    keep_bytes: usize,
 }
 
 impl PagePool {
-    pub(crate) fn new(keep: usize) -> Self {
-        Self { by_size: Default::default(), keep }
+    /// A pool that keeps at most `keep_bytes` for later.
+    pub(crate) fn new(keep_bytes: usize) -> Self {
+        let by_size = core::iter::repeat_with(Vec::new).take(LARGEST_PAGES).collect();
+        Self { by_size, kept_bytes: 0, keep_bytes }
     }
 
-    /// A buffer of at least `pages`, the next power of two if that is one of the kept sizes. Its
-    /// content is whatever it was.
+    /// A buffer of `pages`, at least one. Its content is whatever it was.
     pub(crate) fn take(&mut self, pages: usize) -> Box<[Page]> {
-        let size = pages.next_power_of_two();
-        let Some(kept) = self.by_size.get_mut(size.ilog2() as usize) else {
-            return Page::boxed(pages);
-        };
-        kept.pop().unwrap_or_else(|| Page::boxed(size))
+        let kept = self.by_size.get_mut(pages - 1).and_then(Vec::pop);
+        match kept {
+            Some(buffer) => {
+                self.kept_bytes -= pages * PAGE_BYTES;
+                buffer
+            }
+            None => Page::boxed(pages),
+        }
     }
 
     /// Gives a buffer back.
     pub(crate) fn give(&mut self, pages: Box<[Page]>) {
-        if pages.len().is_power_of_two()
-            && let Some(kept) = self.by_size.get_mut(pages.len().ilog2() as usize)
-            && kept.len() < self.keep
-        {
+        let bytes = pages.len() * PAGE_BYTES;
+        if pages.is_empty() || self.keep_bytes < self.kept_bytes + bytes {
+            return;
+        }
+        if let Some(kept) = self.by_size.get_mut(pages.len() - 1) {
             kept.push(pages);
+            self.kept_bytes += bytes;
         }
     }
 }
@@ -44,17 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_come_back_by_size() {
-        let mut pool = PagePool::new(1);
-        let mut buffer = pool.take(3);
-        assert_eq!(buffer.len(), 4);
+    fn buffers_come_back_by_size_up_to_the_limit() {
+        let mut pool = PagePool::new(5 * PAGE_BYTES);
+        let mut buffer = pool.take(4);
         buffer[0].0[0] = 7;
         pool.give(buffer);
         pool.give(Page::boxed(4));
-        let first = pool.take(4);
-        assert_eq!(first[0].0[0], 7, "it is the one that was given back");
-        assert!(pool.by_size[2].is_empty(), "the second was not kept");
-        assert_eq!(pool.take(300).len(), 300, "too large to be kept, so not rounded");
-        pool.give(Page::boxed(300));
+        pool.give(Page::boxed(1));
+        assert_eq!(pool.kept_bytes, 5 * PAGE_BYTES);
+        assert_eq!(pool.take(4)[0].0[0], 7, "it is the one that was given back");
+        assert_eq!(pool.take(4)[0].0[0], 0, "the second was not kept");
+        assert_eq!(pool.kept_bytes, PAGE_BYTES);
+        pool.give(Page::boxed(LARGEST_PAGES + 1));
+        assert_eq!(pool.take(LARGEST_PAGES + 1).len(), LARGEST_PAGES + 1);
     }
 }

@@ -8,15 +8,13 @@
 //! `log start ≤ committed ≤ log end` and `durable ≤ log end`. What is committed and durable moves
 //! from the right part to the left one; the border never passes either.
 
-use std::collections::VecDeque;
-
 use base::{Committed, Durable, Epoch, LogEnd, LogStart, Offset, PartitionId, Seq};
 
 use crate::config::PartitionSettings;
 use crate::error::AppendError;
-use crate::extent::Extent;
 use crate::halt::Halt;
 use crate::history::EpochHistory;
+use crate::stored::Stored;
 use crate::tail::Tail;
 
 /// See the module's description.
@@ -32,12 +30,16 @@ pub(crate) struct Partition {
     pub durable: Durable,
     pub committed: Committed,
     /// In bins, by offset.
-    pub stored: VecDeque<Extent>,
-    pub stored_bytes: u64,
+    pub stored: Stored,
     pub tail: Tail,
     /// Ranges that were lost and written off.
     pub gaps: Vec<Gap>,
+    /// Appends stop, and reads at the first offset that is or may be lost.
     pub halt: Option<Halt>,
+    /// Records behind the log end may have been acked and lost.
+    pub tail_suspect: bool,
+    /// Extents that turned out to be damaged: nothing else of the partition is concerned.
+    pub lost: Vec<Halt>,
     /// The broker's time of the newest append, ms.
     pub last_append_ms: i64,
     /// The frame of the newest snapshot that is durable, or of the first.
@@ -55,10 +57,15 @@ pub(crate) struct Marks {
     pub touch: u64,
     /// Durable advanced and nobody asked yet.
     pub advanced: bool,
-    /// Waits for destage.
-    pub queued: bool,
+    /// The frame under which it waits for destage: the oldest that its tail holds. `None`: it does
+    /// not wait.
+    pub queued: Option<Seq>,
     /// Everything before this is in a bin or on its way there.
     pub staged: Offset,
+    /// The durable log start: everything before it was let go.
+    pub dropped: Offset,
+    /// The frame of the newest snapshot, durable or not.
+    pub snapshot: Seq,
     /// A copy of the tail, or of a part, is being carried forward.
     pub carrying: bool,
 }
@@ -68,6 +75,22 @@ pub(crate) struct Marks {
 pub(crate) struct Gap {
     pub from: Offset,
     pub to: Offset,
+}
+
+/// An offset that no lost record can have had: a lost frame holds batches of 2³¹ records at most, and
+/// nobody fills two of those in one frame.
+fn beyond_doubt(log_end: Offset) -> Offset {
+    Offset(((log_end.0 >> 32) + 2) << 32)
+}
+
+/// What a partition is missing, or has written off.
+#[derive(Debug)]
+pub(crate) struct Losses {
+    gaps: Vec<Gap>,
+    log_end: LogEnd,
+    lost: Vec<Halt>,
+    halt: Option<Halt>,
+    tail_suspect: bool,
 }
 
 impl Partition {
@@ -81,11 +104,12 @@ impl Partition {
             log_end: LogEnd::default(),
             durable: Durable::default(),
             committed: Committed::default(),
-            stored: VecDeque::new(),
-            stored_bytes: 0,
+            stored: Stored::default(),
             tail: Tail::default(),
             gaps: Vec::new(),
             halt: None,
+            tail_suspect: false,
+            lost: Vec::new(),
             last_append_ms: 0,
             snapshot: Seq(0),
             born: Seq(0),
@@ -106,13 +130,25 @@ impl Partition {
         self.committed.0.min(self.durable.0)
     }
 
+    /// Replay meets an epoch: its opening, or, if that is damaged, a batch of it.
+    pub(crate) fn learn_epoch(&mut self, epoch: Epoch, start: Offset) {
+        if self.history.opened() < Some(epoch) {
+            self.history.open(epoch, start);
+        }
+    }
+
+    /// One past the last record that a consumer may have.
+    pub(crate) fn readable_end(&self) -> Offset {
+        self.halt.map_or(self.committed.0, |halt| halt.from.min(self.committed.0))
+    }
+
     /// One past the last record in a bin.
     pub(crate) fn stored_end(&self) -> Offset {
-        self.stored.back().map_or(self.log_start.0, |extent| extent.end)
+        self.stored.end().unwrap_or(self.log_start.0)
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.stored_bytes + self.tail.bytes()
+        self.stored.bytes() + self.tail.bytes()
     }
 
     /// The first offset at or behind `offset` that is not in a gap.
@@ -122,10 +158,48 @@ impl Partition {
             .fold(offset, |at, gap| if gap.from <= at && at < gap.to { gap.to } else { at })
     }
 
-    /// The extent that holds `offset`, by its place.
-    pub(crate) fn extent_of(&self, offset: Offset) -> Option<usize> {
-        let index = self.stored.partition_point(|extent| extent.base <= offset).checked_sub(1)?;
-        (offset < self.stored[index].end).then_some(index)
+    /// The stretches between log start and log end that nothing holds.
+    pub(crate) fn holes(&self) -> Vec<Gap> {
+        let mut holes = Vec::new();
+        let mut next = self.behind_gaps(self.log_start.0);
+        let extents = self.stored.extents().map(|extent| (extent.base, extent.end));
+        let runs = self.tail.runs().map(|run| (run.base, run.end));
+        let end = (self.log_end.0, self.log_end.0);
+        for (base, end) in extents.chain(runs).chain([end]) {
+            if next < base {
+                holes.push(Gap { from: next, to: base });
+            }
+            next = self.behind_gaps(next.max(end));
+        }
+        holes
+    }
+
+    /// What the partition would be if its losses were written off: gaps and log end. Offsets that may
+    /// have been given out are not given out again.
+    pub(crate) fn losses(&self) -> Losses {
+        let mut gaps = self.gaps.clone();
+        gaps.extend(self.holes());
+        let ranges = self.lost.iter().filter_map(|halt| Some((halt.from, halt.to?)));
+        gaps.extend(ranges.map(|(from, to)| Gap { from, to }));
+        let mut log_end = self.log_end;
+        if self.tail_suspect {
+            log_end = LogEnd(beyond_doubt(self.log_end.0));
+            gaps.push(Gap { from: self.log_end.0, to: log_end.0 });
+        }
+        gaps.sort_unstable_by_key(|gap| gap.from);
+        Losses { gaps, log_end, lost: Vec::new(), halt: None, tail_suspect: false }
+    }
+
+    /// Takes over what [`Partition::losses`] says. Returns what was before.
+    pub(crate) fn exchange(&mut self, losses: Losses) -> Losses {
+        self.reign = None;
+        Losses {
+            gaps: core::mem::replace(&mut self.gaps, losses.gaps),
+            log_end: core::mem::replace(&mut self.log_end, losses.log_end),
+            lost: core::mem::replace(&mut self.lost, losses.lost),
+            halt: core::mem::replace(&mut self.halt, losses.halt),
+            tail_suspect: core::mem::replace(&mut self.tail_suspect, losses.tail_suspect),
+        }
     }
 
     pub(crate) fn advance_committed(&mut self, committed: Committed) {

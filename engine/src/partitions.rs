@@ -14,6 +14,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// The slot of nobody.
+    pub(crate) const VACANT: Self = Self { index: u32::MAX, generation: u32::MAX };
+
     #[cfg(test)]
     pub(crate) const fn at(index: u32) -> Self {
         Self { index, generation: 0 }
@@ -89,6 +92,11 @@ impl Partitions {
         self.by_id.remove(&id);
     }
 
+    /// Whether the slot holds a partition that is not being deleted.
+    pub(crate) fn is_visible(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|partition| self.by_id.get(&partition.id) == Some(&slot))
+    }
+
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Box<Partition>> {
         self.get(slot)?;
         let cell = &mut self.slots[slot.index()];
@@ -101,13 +109,15 @@ impl Partitions {
         Some(partition)
     }
 
-    /// The slots from the `first` on that hold a partition.
-    pub(crate) fn occupied(&self, first: usize) -> impl Iterator<Item = (Slot, &Partition)> {
-        let cells = self.slots.iter().enumerate().skip(first);
-        cells.filter_map(|(index, cell)| {
-            let slot = Slot { index: index as u32, generation: cell.generation };
-            Some((slot, cell.partition.as_deref()?))
-        })
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Partition)> {
+        (0..self.slots.len()).filter_map(|index| self.at(index))
+    }
+
+    /// The partition in the slot with this index.
+    pub(crate) fn at(&self, index: usize) -> Option<(Slot, &Partition)> {
+        let cell = self.slots.get(index)?;
+        let slot = Slot { index: index as u32, generation: cell.generation };
+        Some((slot, cell.partition.as_deref()?))
     }
 
     /// Slots ever used: an upper bound for [`Slot::index`].

@@ -348,11 +348,16 @@ struct KeptBytes {
 }
 
 impl Producers {
-    /// Writes down all producers of a partition, oldest last. Returns how many.
-    pub(crate) fn encode(&self, slot: Slot, out: &mut Vec<u8>) -> u32 {
+    /// Writes down the producers of a partition, the one that came first last, as far as `out` stays
+    /// within `max` bytes. Returns how many.
+    pub(crate) fn encode(&self, slot: Slot, max: usize, out: &mut Vec<u8>) -> u32 {
         let mut at = self.first(slot);
         let mut count = 0;
         while let Some(entry) = self.entries.get(at as usize) {
+            let bytes = size_of::<ProducerBytes>() + entry.batches.len() * size_of::<KeptBytes>();
+            if max < out.len() + bytes {
+                break;
+            }
             let head = ProducerBytes {
                 id: entry.id.0.into(),
                 last_append_ms: entry.last_append_ms.into(),
@@ -540,7 +545,7 @@ mod tests {
         bench.fill(0..7);
         bench.append(A, claim(2, 1, 0, 5)).unwrap();
         let mut bytes = Vec::new();
-        assert_eq!(bench.table.encode(A, &mut bytes), 2);
+        assert_eq!(bench.table.encode(A, 1 << 20, &mut bytes), 2);
         let mut other = Bench::new(9);
         other.append(A, claim(3, 0, 0, 1)).unwrap();
         other.table.restore(A, 2, &bytes).unwrap();

@@ -5,16 +5,20 @@
 //! belong. A snapshot replaces all that was pieced together before it: some of what it sums up may
 //! lie before the journal's start.
 
+use core::cmp::Reverse;
+
 use base::{
-    Arena, Batch, Committed, Durable, Epoch, LogEnd, LogStart, Now, Offset, PartitionId, Seq,
+    Arena, Batch, Committed, Durable, LogEnd, LogStart, Now, Offset, PAGE_BYTES, PartitionId, Seq,
+    Span,
 };
 
 use crate::Mutant;
-use crate::bins::Bins;
+use crate::bins::{BinState, Bins, Commit};
 use crate::config::{EngineConfig, PartitionSettings};
+use crate::extent::ExtentRecord;
 use crate::frames::Frames;
 use crate::halt::{Halt, HaltCause};
-use crate::journal::{Damage, EntryKind, NewEntry, Recovered, RecoveredEntry};
+use crate::journal::{Damage, EntryKind, NewEntry, Recovered, RecoveredEntry, Touched};
 use crate::partition::Partition;
 use crate::partitions::{Partitions, Slot};
 use crate::producers::{Appended, Claim, Producers};
@@ -31,6 +35,15 @@ pub(crate) struct Replay {
     config: EngineConfig,
     now: Now,
     damage: Vec<Damage>,
+    /// By slot: the newest frame that continues the partition's log where it ended before.
+    witnessed: Vec<Seq>,
+    /// Every `ExtentCommit` found: record, frame, payload.
+    commits: Vec<(ExtentRecord, Seq, Span)>,
+    /// Extents that a footer or a commit speaks for.
+    extents: Vec<ExtentRecord>,
+    /// Bins whose extents are unknown.
+    pub(crate) damaged_bins: Vec<u32>,
+    table: Option<(Seq, Span)>,
 }
 
 impl Replay {
@@ -51,6 +64,11 @@ impl Replay {
             config: config.clone(),
             now,
             damage: report.damage.clone(),
+            witnessed: Vec::new(),
+            commits: Vec::new(),
+            extents: Vec::new(),
+            damaged_bins: Vec::new(),
+            table: None,
         };
         for entry in recovered.entries(arena) {
             replay.entry(arena, &entry);
@@ -61,45 +79,164 @@ impl Replay {
     fn entry(&mut self, arena: &Arena, at: &RecoveredEntry) {
         let entry = &at.entry;
         if !at.intact {
-            return self.damaged(at.seq, entry);
+            return self.damaged(at);
+        }
+        match entry.kind {
+            EntryKind::ExtentCommit => return self.commit(at, arena),
+            EntryKind::BinTable | EntryKind::BinOpened => return self.bin_states(at, arena),
+            EntryKind::BinSealed | EntryKind::BinFree => return self.bin_states(at, arena),
+            EntryKind::Producers | EntryKind::State(_) => return,
+            _ => {}
         }
         let slot = self.slot(entry.partition);
         match entry.kind {
             EntryKind::Batch => self.batch(slot, at, arena),
             EntryKind::PartitionCreated => self.snapshot(slot, at, arena),
             EntryKind::PartitionDeleted => self.deletion(slot),
-            EntryKind::EpochOpen => self.epoch(slot, at.seq, entry.epoch, entry.base),
+            EntryKind::EpochOpen => self.epoch(slot, at.seq, entry),
             EntryKind::LogStart => self.log_start(slot, entry.base),
             EntryKind::Truncate => self.truncation(slot, entry.base, arena),
-            _ => {}
+            _ => unreachable!("{:?} was taken above", entry.kind),
         }
     }
 
+    fn commit(&mut self, at: &RecoveredEntry, arena: &Arena) {
+        let bytes = arena.get(at.span).expect("recovery loaded it");
+        let record = ExtentRecord::read(bytes, self.config.journal.id)
+            .expect("a record whose checksum holds was written by this format");
+        self.commits.push((*record, at.seq, at.span));
+    }
+
+    fn bin_states(&mut self, at: &RecoveredEntry, arena: &Arena) {
+        let bytes = arena.get(at.span).expect("recovery loaded it");
+        self.bins.replay(bytes).expect("states whose checksum holds were written by this format");
+        if at.entry.kind == EntryKind::BinTable {
+            self.table = Some((at.seq, at.span));
+        }
+    }
+
+    /// Learns of a bin file. Not known to the journal: it was made and never written.
+    pub(crate) fn found_bin(&mut self, number: u32, bytes: u64) {
+        let bin = self.bins.known(number);
+        let unwritten = bin.state == BinState::Absent;
+        bin.pages = (bytes / PAGE_BYTES as u64) as u32;
+        // What the journal said of it may stand in a damaged frame: then it is left alone.
+        let in_doubt = self.damage.iter().any(|damage| damage.touched == Touched::All);
+        let free = unwritten && bytes == self.config.bin_bytes || bin.state == BinState::Free;
+        if in_doubt && free {
+            bin.state = BinState::Worn;
+        } else if free {
+            bin.state = BinState::Free;
+        }
+    }
+
+    /// The journal has spoken for every bin: open ones take their commits.
+    pub(crate) fn settle_bins(&mut self) {
+        let mut commits = core::mem::take(&mut self.commits);
+        // The youngest copy of each counts.
+        commits.sort_by_key(|(record, seq, _)| (record.extent().bin, record.extent().page, *seq));
+        for number in 0..self.bins.len() {
+            let bin = self.bins.get(number);
+            let generation = bin.generation;
+            match bin.state {
+                BinState::Free => self.bins.set_free(number),
+                BinState::Open => {
+                    let here = commits.iter().filter(|(record, ..)| {
+                        record.extent().bin == number && record.generation() == generation
+                    });
+                    let here: Vec<_> = here.copied().collect();
+                    self.reopen(number, &here);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reopen(&mut self, number: u32, found: &[(ExtentRecord, Seq, Span)]) {
+        let mut commits: Vec<Commit> = Vec::new();
+        let mut spans: Vec<Span> = Vec::new();
+        for (record, seq, span) in found {
+            let commit = Commit { record: *record, seq: *seq, carrying: false };
+            let page = |commit: &Commit| commit.record.extent().page;
+            if commits.last().is_some_and(|last| page(last) == page(&commit)) {
+                commits.pop();
+                spans.pop();
+            }
+            commits.push(commit);
+            spans.push(*span);
+        }
+        for (commit, span) in commits.iter().zip(spans) {
+            self.frames.hold(commit.seq, span);
+            self.extents.push(commit.record);
+        }
+        self.bins.reopen(number, commits);
+    }
+
+    /// A sealed bin's footer was read.
+    pub(crate) fn found_footer(&mut self, number: u32, records: &[ExtentRecord]) {
+        let ends = records.iter().map(|record| record.extent().page + record.extent().pages());
+        self.bins.get_mut(number).filled = ends.max().unwrap_or(0);
+        self.extents.extend_from_slice(records);
+    }
+
+    /// The newest frame that an extent known so far depends on.
+    pub(crate) fn newest_stamp(&self) -> Option<Seq> {
+        self.extents.iter().map(|record| record.extent().stamp).max()
+    }
+
     /// Ends the replay: what was found is what there is.
-    pub(crate) fn finish(&mut self) {
-        let slots: Vec<Slot> = self.partitions.occupied(0).map(|(slot, _)| slot).collect();
+    pub(crate) fn finish(&mut self, arena: &Arena) {
+        if let Some((seq, span)) = self.table {
+            self.frames.hold(seq, span);
+            self.bins.table = seq;
+        }
+        self.place_extents();
+        let slots: Vec<Slot> = self.partitions.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.join(slot);
+            self.join(slot, arena);
+        }
+    }
+
+    /// Gives every partition its extents: of copies the youngest, none from an earlier life.
+    fn place_extents(&mut self) {
+        let mut records = core::mem::take(&mut self.extents);
+        records.sort_unstable_by_key(|record| {
+            let extent = record.extent();
+            (record.partition(), extent.base, Reverse(extent.stamp))
+        });
+        for record in records {
+            let extent = record.extent();
+            let Some(partition) = self.partitions.by_id_mut(record.partition()) else { continue };
+            let known = partition.snapshot != Seq(0);
+            let placed = partition.stored.end().is_some_and(|end| extent.base < end);
+            if !known || placed || extent.stamp <= partition.born {
+                continue;
+            }
+            if partition.log_start.0 < extent.end {
+                // What was destaged was there, even if the journal's word for it is damaged.
+                partition.log_end = partition.log_end.max(LogEnd(extent.end));
+                partition.stored.push(extent);
+                self.bins.retain(&extent);
+            }
         }
     }
 
     /// Joins what stands in bins with what stands in the journal, or finds what is missing.
-    fn join(&mut self, slot: Slot) {
+    fn join(&mut self, slot: Slot, arena: &Arena) {
+        let suspect = self.suspect(slot);
+        let first_damage = self.damage.first().map(|damage| HaltCause::Frame(damage.first));
         let partition = self.partitions.get_mut(slot).expect("it is occupied");
-        let mut missing = None;
-        if partition.snapshot == Seq(0) {
-            missing = Some((partition.log_start.0, None));
-        }
-        partition.tail.drop_runs_before(partition.stored_end(), &mut self.frames);
-        let joint = partition.behind_gaps(partition.stored_end());
-        let tail_base = partition.tail.base().unwrap_or(partition.log_end.0);
-        if joint < tail_base {
-            missing = missing.or_else(|| Some((joint, partition.tail.base())));
-        }
-        if let Some((from, to)) = missing
-            && partition.halt.is_none()
-        {
-            partition.halt = Some(Halt { cause: HaltCause::Hole, from, to });
+        let stored_end = partition.stored_end();
+        partition.tail.drop_before(stored_end, arena, &mut self.frames);
+        partition.marks.staged = stored_end;
+        partition.marks.dropped = partition.log_start.0;
+        partition.tail_suspect |= suspect.is_some() || partition.snapshot == Seq(0);
+        let hole = partition.holes().first().map(|gap| (gap.from, Some(gap.to)));
+        let missing =
+            hole.or_else(|| partition.tail_suspect.then_some((partition.log_end.0, None)));
+        if let Some((from, to)) = missing {
+            let cause = suspect.map(HaltCause::Frame).or(first_damage).unwrap_or(HaltCause::Hole);
+            partition.halt.get_or_insert(Halt { cause, from, to });
         }
         partition.durable = Durable(partition.log_end.0);
         if self.config.alone {
@@ -137,12 +274,14 @@ impl Replay {
             return;
         }
         partition.log_end = LogEnd(end);
+        partition.learn_epoch(entry.epoch, base);
         partition.last_append_ms = self.now.wall.0;
         let committed = if self.config.alone { end } else { partition.committed.0 };
         if let Ok(Some(claim)) = Claim::of(&batch) {
             let now_ms = self.now.wall.0;
             self.producers.record(slot, &Appended { claim, base, committed, now_ms });
         }
+        self.witness(slot, at.seq);
     }
 
     fn snapshot(&mut self, slot: Slot, at: &RecoveredEntry, arena: &Arena) {
@@ -151,13 +290,15 @@ impl Replay {
         }
         let partition = self.partitions.get_mut(slot).expect("replay just found it");
         let bytes = arena.get(at.span).expect("recovery loaded it");
-        snapshot::restore(partition, slot, &mut self.producers, bytes)
+        let shard = self.config.journal.shard;
+        snapshot::restore(partition, slot, &mut self.producers, shard, bytes)
             .expect("a snapshot whose checksum holds was written by this format");
         let older = core::mem::replace(&mut partition.snapshot, at.seq);
         self.frames.hold(at.seq, at.span);
         if older != Seq(0) {
             self.frames.release(older);
         }
+        self.witness(slot, at.seq);
     }
 
     fn deletion(&mut self, slot: Slot) {
@@ -169,11 +310,20 @@ impl Replay {
         self.producers.clear(slot);
     }
 
-    fn epoch(&mut self, slot: Slot, _seq: Seq, epoch: Epoch, start: Offset) {
+    fn epoch(&mut self, slot: Slot, seq: Seq, entry: &NewEntry) {
+        self.witness(slot, seq);
         let partition = self.partition(slot);
-        if partition.history.opened() < Some(epoch) {
-            partition.history.open(epoch, start);
+        partition.log_end = partition.log_end.max(LogEnd(entry.base));
+        partition.learn_epoch(entry.epoch, entry.base);
+    }
+
+    /// An entry in frame `seq` says where the partition's log ends: nothing before it is in doubt
+    /// but what is plainly missing.
+    fn witness(&mut self, slot: Slot, seq: Seq) {
+        if self.witnessed.len() <= slot.index() {
+            self.witnessed.resize(slot.index() + 1, Seq(0));
         }
+        self.witnessed[slot.index()] = seq;
     }
 
     fn log_start(&mut self, slot: Slot, to: Offset) {
@@ -192,5 +342,22 @@ impl Replay {
         self.producers.truncate(slot, end);
     }
 
-    fn damaged(&mut self, _seq: Seq, _entry: &NewEntry) {}
+    /// An entry's descriptor is sound, its payload is not.
+    fn damaged(&mut self, at: &RecoveredEntry) {
+        let entry = &at.entry;
+        if entry.kind == EntryKind::Batch && !entry.carried {
+            let slot = self.slot(entry.partition);
+            self.witness(slot, at.seq);
+            let end = entry.base.plus(u64::from(entry.count));
+            let partition = self.partition(slot);
+            partition.log_end = partition.log_end.max(LogEnd(end));
+        }
+    }
+
+    /// The first damaged frame, if what it held of the partition in `slot` cannot be told.
+    fn suspect(&self, slot: Slot) -> Option<Seq> {
+        let witnessed = self.witnessed.get(slot.index()).copied().unwrap_or_default();
+        let unknown = self.damage.iter().filter(|damage| damage.touched == Touched::All);
+        unknown.filter(|damage| witnessed <= damage.last).map(|damage| damage.first).next()
+    }
 }

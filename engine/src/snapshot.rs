@@ -5,15 +5,18 @@
 //!   head │ reigns × 12 B │ gaps × 16 B │ producers
 //!
 //!   head: log start u64, log end u64, committed u64, born u64, last append ms i64,
-//!         opened epoch u32 (all ones: none), reigns u32, gaps u32, producers u32
+//!         opened epoch u32 (all ones: none), reigns u32, gaps u32, producers u32,
+//!         halt: from u64, to u64 (all ones: not known), bin u32, frame or position u64,
+//!         cause u8 (0 none, 1 frame, 2 extent, 3 hole), tail suspect u8, zero u16
 //! ```
 //! A snapshot holds the effect of every entry before it, so replay lets it replace whatever it had
 //! pieced together. Little-endian.
 
-use base::{Committed, Epoch, LogEnd, LogStart, Offset, Seq};
+use base::{Committed, Epoch, FileId, FileKind, LogEnd, LogStart, Offset, Seq, ShardId};
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::halt::{Halt, HaltCause};
 use crate::history::{EpochHistory, Reign};
 use crate::partition::{Gap, Partition};
 use crate::partitions::Slot;
@@ -33,6 +36,19 @@ struct Head {
     reigns: U32,
     gaps: U32,
     producers: U32,
+    halt: HaltBytes,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct HaltBytes {
+    from: U64,
+    to: U64,
+    bin: U32,
+    place: U64,
+    cause: u8,
+    tail_suspect: u8,
+    reserved: [u8; 2],
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -49,8 +65,15 @@ struct GapBytes {
     to: U64,
 }
 
-/// Writes down `partition` and its producers into `out`, which is cleared first.
-pub(crate) fn encode(partition: &Partition, slot: Slot, producers: &Producers, out: &mut Vec<u8>) {
+/// Writes down `partition` and its producers into `out`, which is cleared first: at most `max` bytes,
+/// for which the producers that came first may be left out.
+pub(crate) fn encode(
+    partition: &Partition,
+    slot: Slot,
+    producers: &Producers,
+    max: u32,
+    out: &mut Vec<u8>,
+) {
     out.clear();
     out.resize(size_of::<Head>(), 0);
     for reign in partition.history.reigns() {
@@ -61,7 +84,7 @@ pub(crate) fn encode(partition: &Partition, slot: Slot, producers: &Producers, o
         let bytes = GapBytes { from: gap.from.0.into(), to: gap.to.0.into() };
         out.extend_from_slice(bytes.as_bytes());
     }
-    let producers = producers.encode(slot, out);
+    let producers = producers.encode(slot, max as usize, out);
     let head = Head {
         log_start: partition.log_start.0.0.into(),
         log_end: partition.log_end.0.0.into(),
@@ -72,6 +95,7 @@ pub(crate) fn encode(partition: &Partition, slot: Slot, producers: &Producers, o
         reigns: (partition.history.reigns().len() as u32).into(),
         gaps: (partition.gaps.len() as u32).into(),
         producers: producers.into(),
+        halt: HaltBytes::new(partition.halt, partition.tail_suspect),
     };
     out[..size_of::<Head>()].copy_from_slice(head.as_bytes());
 }
@@ -82,6 +106,7 @@ pub(crate) fn restore(
     partition: &mut Partition,
     slot: Slot,
     producers: &mut Producers,
+    shard: ShardId,
     bytes: &[u8],
 ) -> Option<()> {
     let (head, rest) = Head::ref_from_prefix(bytes).ok()?;
@@ -102,7 +127,53 @@ pub(crate) fn restore(
     partition.committed = Committed(Offset(head.committed.get()));
     partition.born = Seq(head.born.get());
     partition.last_append_ms = head.last_append_ms.get();
+    partition.halt = head.halt.decode(shard);
+    partition.tail_suspect = head.halt.tail_suspect != 0;
     producers.restore(slot, head.producers.get(), rest)
+}
+
+const NOT_KNOWN: u64 = u64::MAX;
+
+impl HaltBytes {
+    fn new(halt: Option<Halt>, tail_suspect: bool) -> Self {
+        let (cause, bin, place) = match halt.map(|halt| halt.cause) {
+            None => (0, 0, 0),
+            Some(HaltCause::Frame(seq)) => (1, 0, seq.0),
+            Some(HaltCause::Extent { file, pos }) => (2, bin_of(file), pos),
+            Some(HaltCause::Hole) => (3, 0, 0),
+        };
+        let to = halt.and_then(|halt| halt.to);
+        Self {
+            from: halt.map_or(0, |halt| halt.from.0).into(),
+            to: to.map_or(NOT_KNOWN, |to| to.0).into(),
+            bin: bin.into(),
+            place: place.into(),
+            cause,
+            tail_suspect: u8::from(tail_suspect),
+            reserved: [0; 2],
+        }
+    }
+
+    fn decode(&self, shard: ShardId) -> Option<Halt> {
+        let cause = match self.cause {
+            0 => return None,
+            1 => HaltCause::Frame(Seq(self.place.get())),
+            2 => {
+                let file = FileId { shard, kind: FileKind::Bin(self.bin.get()) };
+                HaltCause::Extent { file, pos: self.place.get() }
+            }
+            _ => HaltCause::Hole,
+        };
+        let to = Some(self.to.get()).filter(|to| *to != NOT_KNOWN).map(Offset);
+        Some(Halt { cause, from: Offset(self.from.get()), to })
+    }
+}
+
+fn bin_of(file: FileId) -> u32 {
+    match file.kind {
+        FileKind::Bin(bin) => bin,
+        FileKind::Segment(_) => unreachable!("extents stand in bins"),
+    }
 }
 
 #[cfg(test)]
@@ -127,20 +198,25 @@ mod tests {
         before.log_end = LogEnd(Offset(11));
         before.committed = Committed(Offset(10));
         (before.born, before.last_append_ms) = (Seq(77), 123);
+        let file = FileId { shard: ShardId(0), kind: FileKind::Bin(3) };
+        let cause = HaltCause::Extent { file, pos: 8192 };
+        before.halt = Some(Halt { cause, from: Offset(7), to: None });
+        before.tail_suspect = true;
         let mut producers = Producers::new(9, Planted::default());
         let mut bytes = vec![1; 3];
-        encode(&before, Slot::at(0), &producers, &mut bytes);
+        encode(&before, Slot::at(0), &producers, 1 << 20, &mut bytes);
 
         let mut after = partition();
         after.history.open(Epoch(9), Offset(0));
-        restore(&mut after, Slot::at(0), &mut producers, &bytes).unwrap();
+        restore(&mut after, Slot::at(0), &mut producers, ShardId(0), &bytes).unwrap();
         assert_eq!(after.history, before.history);
         assert_eq!(after.gaps, before.gaps);
         assert_eq!((after.log_start, after.log_end), (before.log_start, before.log_end));
         assert_eq!((after.committed, after.born), (before.committed, before.born));
+        assert_eq!((after.halt, after.tail_suspect), (before.halt, true));
         assert_eq!(after.last_append_ms, 123);
         for len in 0..bytes.len() {
-            let short = restore(&mut after, Slot::at(0), &mut producers, &bytes[..len]);
+            let short = restore(&mut after, Slot::at(0), &mut producers, ShardId(0), &bytes[..len]);
             assert!(short.is_none(), "{len} bytes");
         }
     }

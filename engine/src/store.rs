@@ -11,18 +11,25 @@
 
 use std::collections::VecDeque;
 
-use base::{Arena, Done, Durable, Instant, Now, Offset, Op, PartitionId, Pin, Seq, Span};
+use base::{Arena, Done, Durable, Instant, Now, Offset, Op, PartitionId, Pin, Seq, Span, Token};
 
 use crate::Mutant;
-use crate::bins::Bins;
+use crate::bins::{self, Bins};
+use crate::carry::Carry;
 use crate::config::EngineConfig;
+use crate::destage::{self, Destage};
+use crate::disk_reads::{self, DiskReads};
 use crate::due::{Due, Dues};
 use crate::error::AppendError;
+use crate::evacuate::{self, Evacuation};
 use crate::frames::Frames;
 use crate::journal::{Journal, Placed};
+use crate::page_pool::PagePool;
 use crate::partitions::{Partitions, Slot};
 use crate::producers::Producers;
+use crate::read::{Answers, Purpose};
 use crate::replay::Replay;
+use crate::retention::Retention;
 use crate::touches::Touches;
 
 /// See the module's description.
@@ -37,6 +44,20 @@ pub(crate) struct Store {
     pub(crate) bins: Bins,
     pub(crate) touches: Touches,
     pub(crate) dues: Dues,
+    pub(crate) destage: Destage,
+    pub(crate) carry: Carry,
+    pub(crate) retention: Retention,
+    pub(crate) evacuation: Evacuation,
+    pub(crate) reads: DiskReads<Purpose>,
+    /// Reads that ended and were not asked for.
+    pub(crate) answers: Answers,
+    /// The least average time that a journal write ever took.
+    pub(crate) write_floor_ns: u64,
+    /// Bins of which nothing is alive, to be freed.
+    pub(crate) dead_bins: Vec<u32>,
+    pub(crate) pages: PagePool,
+    /// Operations other than the journal's.
+    pub(crate) ops: VecDeque<Op>,
     /// Partitions whose durable end moved and was not asked for.
     advanced: VecDeque<Slot>,
     /// Bytes put together before they go to the journal.
@@ -44,6 +65,11 @@ pub(crate) struct Store {
     pub(crate) pressure: Pressure,
     durable_seen: Seq,
 }
+
+/// Buffers kept for reads and background writes.
+const POOL_BYTES: usize = 16 << 20;
+/// The byte of a token that tells whose it is.
+const TAG: u64 = 0xff << 56;
 
 /// How full the journal, or its memory, is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +99,6 @@ impl Pressure {
 impl Store {
     /// A store of what replay found, over the journal's next incarnation.
     pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, found: Replay) -> Self {
-        config.check();
         let Replay { frames, partitions, producers, bins, .. } = found;
         let mut store = Self {
             frames,
@@ -82,6 +107,16 @@ impl Store {
             bins,
             touches: Touches::default(),
             dues: Dues::default(),
+            destage: Destage::default(),
+            carry: Carry::default(),
+            retention: Retention::default(),
+            evacuation: Evacuation::default(),
+            reads: DiskReads::new(),
+            answers: Answers::default(),
+            write_floor_ns: u64::MAX,
+            dead_bins: Vec::new(),
+            pages: PagePool::new(POOL_BYTES),
+            ops: VecDeque::new(),
             advanced: VecDeque::new(),
             scratch: Vec::new(),
             pressure: Pressure::Calm,
@@ -90,29 +125,63 @@ impl Store {
             arena,
             journal,
         };
+        store.queue_all();
         store.advance_start(store.durable_seen);
         store
     }
 
+    /// Queues what replay found for destage and for being carried forward.
+    fn queue_all(&mut self) {
+        let mut snapshots: Vec<(Seq, Slot)> =
+            self.partitions.iter().map(|(slot, one)| (one.snapshot, slot)).collect();
+        snapshots.sort_unstable();
+        for (seq, slot) in snapshots {
+            let partition = self.partitions.get_mut(slot).expect("just found");
+            partition.marks.snapshot = seq;
+            if seq != Seq(0) {
+                self.carry.push_snapshot(seq, slot);
+            }
+            self.enqueue(slot);
+        }
+        for number in 0..self.bins.len() {
+            self.bin_is(number, self.bins.get(number).vitality());
+        }
+    }
+
     pub(crate) fn done(&mut self, now: Now, done: Done) {
         if let Err(done) = self.journal.done(now, &mut self.arena, done) {
-            unreachable!("nobody asked for {done:?}");
+            match token_of(&done).0 & TAG {
+                destage::TOKEN_TAG => self.pass_done(now, done),
+                bins::TOKEN_TAG => self.bin_created(done),
+                disk_reads::TOKEN_TAG => self.read_done(now, done),
+                evacuate::TOKEN_TAG => self.footer_read(done),
+                _ => unreachable!("nobody asked for {done:?}"),
+            }
         }
         self.settle();
     }
 
     pub(crate) fn turn(&mut self, now: Now) {
         self.pressure = self.measure_pressure();
+        if self.journal.poisoned().is_none() {
+            self.retain(now);
+            self.make_room(now);
+            self.evacuate(now);
+            self.free_dead_bins(now);
+            self.create_bin();
+        }
+        self.start_reads();
         self.journal.turn(now, &mut self.arena);
         self.settle();
     }
 
     pub(crate) fn poll_op(&mut self) -> Option<Op> {
-        self.journal.poll_op()
+        self.journal.poll_op().or_else(|| self.ops.pop_front())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.journal.next_timeout()
+        let retention = Some(self.retention.due());
+        [self.journal.next_timeout(), retention].into_iter().flatten().min()
     }
 
     /// The next partition whose durable end moved since it was last asked for.
@@ -130,7 +199,7 @@ impl Store {
     pub(crate) fn pin(&mut self, span: Span) -> Pin {
         if self.config.journal.planted.is(Mutant::ReuseTailUnderPin) {
             // Holds the newest memory instead.
-            let newest = self.partitions.occupied(0).filter_map(|(_, one)| one.tail.runs().last());
+            let newest = self.partitions.iter().filter_map(|(_, one)| one.tail.runs().last());
             let span = newest.max_by_key(|run| run.seq).map_or(span, |run| run.span);
             return self.arena.pin(span);
         }
@@ -142,11 +211,33 @@ impl Store {
         if self.pressure == Pressure::ControlOnly {
             return Err(AppendError::Busy);
         }
+        if self.bins.is_full(self.config.reserved_bins()) {
+            return Err(AppendError::DiskFull);
+        }
         Ok(())
     }
 
     /// A batch went into the tail of the partition in `slot`.
-    pub(crate) fn appended(&mut self, _slot: Slot, _placed: Placed) {}
+    pub(crate) fn appended(&mut self, slot: Slot, placed: Placed) {
+        self.destage.grant(placed.span.len, self.pressure);
+        let partition = self.partitions.get_mut(slot).expect("it was appended to");
+        if partition.marks.queued.is_none() {
+            partition.marks.queued = Some(placed.seq);
+            self.destage.enqueue(placed.seq, slot);
+        }
+    }
+
+    /// Keeps as many bins free as everything in the journal may need.
+    fn create_bin(&mut self) {
+        if let Some((file, bytes)) = self.bins.start_creating(self.config.reserved_bins()) {
+            self.ops.push_back(Op::Create { tok: Token(bins::TOKEN_TAG), file, bytes });
+        }
+    }
+
+    fn bin_created(&mut self, done: Done) {
+        let Done::Created { res, .. } = done else { unreachable!("bins are only created") };
+        self.bins.created(res.is_ok());
+    }
 
     /// Acts on what has become durable, and moves the journal's start.
     fn settle(&mut self) {
@@ -178,6 +269,14 @@ impl Store {
             Due::Snapshot { slot } => self.snapshot_durable(slot, seq),
             Due::LogStart { slot, to } => self.drop_before(slot, to),
             Due::Deleted { slot } => self.drop_partition(slot),
+            Due::Stored { slot, extent, from } => self.stored(slot, extent, from),
+            Due::Carried { slot, runs } => self.carried(slot, &runs),
+            Due::CommitCarried { bin, generation, page } => {
+                self.commit_carried(seq, bin, generation, page);
+            }
+            Due::BinSealed { bin } => self.bin_sealed(bin),
+            Due::BinFreed { bin } => self.bins.set_free(bin),
+            Due::Table => self.table_durable(seq),
             Due::Truncated { frames } => {
                 frames.into_iter().for_each(|frame| self.frames.release(frame));
             }
@@ -196,5 +295,15 @@ impl Store {
     fn measure_pressure(&self) -> Pressure {
         let memory = self.arena.used_bytes() * 100 / self.arena.capacity_bytes();
         Pressure::at(self.journal.occupancy().percent().max(memory as u32))
+    }
+}
+
+fn token_of(done: &Done) -> Token {
+    match done {
+        Done::Wrote { tok, .. }
+        | Done::WrotePages { tok, .. }
+        | Done::Filled { tok, .. }
+        | Done::Synced { tok, .. }
+        | Done::Created { tok, .. } => *tok,
     }
 }

@@ -56,8 +56,23 @@ impl Run {
         walk(bytes)
     }
 
+    /// Takes the batch in if it stands right behind, in the same frame, and the run stays small.
+    pub(crate) fn join(&mut self, batch: &Self) -> bool {
+        let joins = self.seq == batch.seq
+            && self.end == batch.base
+            && self.span.lap == batch.span.lap
+            && self.span.at + self.span.len == batch.span.at
+            && self.span.len + batch.span.len <= RUN_BYTES;
+        if joins {
+            self.end = batch.end;
+            self.span.len += batch.span.len;
+            self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
+        }
+        joins
+    }
+
     /// What lies before and behind `at`, the start of one of the run's batches.
-    fn split(&self, at: Offset, arena: &Arena) -> (Option<Self>, Option<Self>) {
+    pub(crate) fn split(&self, at: Offset, arena: &Arena) -> (Option<Self>, Option<Self>) {
         if at <= self.base {
             return (None, Some(*self));
         }
@@ -85,10 +100,6 @@ pub(crate) fn walk(bytes: &[u8]) -> impl Iterator<Item = (u32, Batch<'_>)> {
 }
 
 impl Tail {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -97,17 +108,8 @@ impl Tail {
         self.runs.iter()
     }
 
-    pub(crate) fn base(&self) -> Option<Offset> {
-        self.runs.front().map(|run| run.base)
-    }
-
     pub(crate) fn end(&self) -> Option<Offset> {
         self.runs.back().map(|run| run.end)
-    }
-
-    /// The oldest frame that a run stands in.
-    pub(crate) fn oldest_seq(&self) -> Option<Seq> {
-        self.runs.iter().map(|run| run.seq).min()
     }
 
     /// Appends a batch.
@@ -115,10 +117,7 @@ impl Tail {
         self.bytes += u64::from(batch.span.len);
         if let Some(last) = self.runs.back_mut() {
             assert!(last.end <= batch.base, "a tail grows at its end");
-            if joins(last, &batch) {
-                last.end = batch.end;
-                last.span.len += batch.span.len;
-                last.max_timestamp = last.max_timestamp.max(batch.max_timestamp);
+            if last.join(&batch) {
                 return;
             }
         }
@@ -240,14 +239,6 @@ impl Tail {
             self.runs.shrink_to(self.runs.len() * 2);
         }
     }
-}
-
-fn joins(last: &Run, batch: &Run) -> bool {
-    last.seq == batch.seq
-        && last.end == batch.base
-        && last.span.lap == batch.span.lap
-        && last.span.at + last.span.len == batch.span.at
-        && last.span.len + batch.span.len <= RUN_BYTES
 }
 
 /// The batches of `run` from the one that holds `from`, as far as `limit` allows.
@@ -406,7 +397,7 @@ mod tests {
         assert_eq!((bench.bases(), bench.held()), (vec![2, 4, 6, 8], vec![1, 2]));
         let Bench { arena, frames, tail, .. } = &mut bench;
         tail.drop_runs_before(Offset(5), frames);
-        assert_eq!(tail.base(), Some(Offset(2)), "only whole runs");
+        assert_eq!(tail.runs[0].base, Offset(2), "only whole runs");
         tail.drop_runs_before(Offset(6), frames);
         tail.truncate(Offset(0), arena, &mut owed);
         assert_eq!(owed, [Seq(3), Seq(2)]);
@@ -447,6 +438,6 @@ mod tests {
             [3, 4, 7, 8, 9, 10].map(|at| bench.tail.find(Offset(at))),
             [None, Some(0), Some(0), Some(1), Some(1), None]
         );
-        assert_eq!((bench.tail.base(), bench.tail.end()), (Some(Offset(4)), Some(Offset(10))));
+        assert_eq!(bench.tail.end(), Some(Offset(10)));
     }
 }

@@ -20,13 +20,11 @@ pub enum EntryKind {
     BinOpened,
     /// All bins of the shard with state and generation.
     BinTable,
-    /// Offsets that were lost and are never given out again.
-    Gap,
     /// State of whatever stands on the log (groups, promises), 0–127.
     State(u8),
 }
 
-const KINDS: [EntryKind; 13] = [
+const KINDS: [EntryKind; 12] = [
     EntryKind::Batch,
     EntryKind::EpochOpen,
     EntryKind::Truncate,
@@ -39,7 +37,6 @@ const KINDS: [EntryKind; 13] = [
     EntryKind::BinSealed,
     EntryKind::BinOpened,
     EntryKind::BinTable,
-    EntryKind::Gap,
 ];
 
 /// Kinds from here on are [`EntryKind::State`].
@@ -111,7 +108,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             match EntryKind::from_u8(byte) {
                 Some(kind) => assert_eq!(kind.to_u8(), byte),
-                None => assert!(byte == 0 || (14..128).contains(&byte), "byte {byte}"),
+                None => assert!(byte == 0 || (13..128).contains(&byte), "byte {byte}"),
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use base::{Arena, Done, FileId, IoError, Op, PAGE_BYTES, Page};
+use base::{Arena, Done, FileId, FileKind, IoError, Op, PAGE_BYTES, Page};
 
 /// A write is torn at this granularity.
 const SECTOR: usize = 512;
 const ENOSPC: i32 = 28;
 
 /// See the module's description.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Disk {
     /// Everything written, as the running process reads it.
     files: BTreeMap<FileId, Vec<u8>>,
@@ -57,6 +57,34 @@ impl Disk {
                 *byte ^= 0x55;
             }
         }
+    }
+
+    /// Where `needle` stands for the first time in the files of a kind.
+    pub fn find(&self, needle: &[u8], of: impl Fn(FileKind) -> bool) -> Option<(FileId, usize)> {
+        self.files.iter().filter(|(file, _)| of(file.kind)).find_map(|(file, bytes)| {
+            let at = bytes.windows(needle.len()).position(|window| window == needle)?;
+            Some((*file, at))
+        })
+    }
+
+    /// The same files, with nothing in flight.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self { files: self.files.clone(), stable: self.files.clone(), ..Self::new(1) }
+    }
+
+    /// Puts the files of a kind from another disk in the place of this one's.
+    pub fn take_from(&mut self, other: &Self, of: impl Fn(FileKind) -> bool) {
+        self.remove(&of);
+        for (file, bytes) in other.files.iter().filter(|(file, _)| of(file.kind)) {
+            self.files.insert(*file, bytes.clone());
+            self.stable.insert(*file, bytes.clone());
+        }
+    }
+
+    pub fn remove(&mut self, of: impl Fn(FileKind) -> bool) {
+        self.files.retain(|file, _| !of(file.kind));
+        self.stable.retain(|file, _| !of(file.kind));
     }
 
     pub fn submit(&mut self, op: Op, _arena: &Arena) {

@@ -13,7 +13,10 @@ use base::{
 };
 use disk::Disk;
 use engine::journal::JournalConfig;
-use engine::{AppendError, Appended, Engine, EngineConfig, PartitionSettings, Phase, Read};
+use engine::{
+    AppendError, Appended, DiskBytes, Engine, EngineConfig, PartitionSettings, Phase, Read,
+    ReadError, TimeHit, TimeLookup,
+};
 
 pub fn id(index: u32) -> PartitionId {
     PartitionId::new(TopicNumber(1), index)
@@ -130,7 +133,7 @@ impl Rig {
                 Err(error) => panic!("{error}"),
             }
         }
-        panic!("busy for ever");
+        panic!("busy for ever: {:?}", self.engine);
     }
 
     /// All records from `from` on, by offset.
@@ -159,17 +162,58 @@ impl Rig {
         }
     }
 
-    /// The bytes of one read.
+    /// The bytes of one read, waiting for the disk if it must.
     pub fn read(&mut self, id: PartitionId, from: Offset, max_bytes: u32) -> Vec<u8> {
-        let mut spans = Vec::new();
-        match self.engine.read(id, from, max_bytes, true, &mut spans) {
-            Ok(Read::Empty) => Vec::new(),
-            Ok(Read::Tail { .. }) => {
-                let arena = self.engine.arena();
-                spans.iter().flat_map(|span| arena.get(*span).unwrap().to_vec()).collect()
-            }
+        match self.try_read(id, from, max_bytes) {
+            Ok(bytes) => bytes,
             Err(error) => panic!("reading {id} from {from}: {error}"),
         }
+    }
+
+    pub fn try_read(
+        &mut self,
+        id: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+    ) -> Result<Vec<u8>, ReadError> {
+        let mut spans = Vec::new();
+        match self.engine.read(id, from, max_bytes, true, &mut spans)? {
+            Read::Empty => Ok(Vec::new()),
+            Read::Tail { .. } => {
+                let arena = self.engine.arena();
+                Ok(spans.iter().flat_map(|span| arena.get(*span).unwrap().to_vec()).collect())
+            }
+            Read::Disk(token) => {
+                for _ in 0..10_000 {
+                    if let Some((answered, result)) = self.engine.poll_read() {
+                        assert_eq!(answered, token);
+                        let DiskBytes { pages, from, len } = result?;
+                        let bytes = Page::bytes(&pages)[from..from + len].to_vec();
+                        self.engine.recycle(pages);
+                        return Ok(bytes);
+                    }
+                    self.step();
+                }
+                panic!("the disk never answers");
+            }
+        }
+    }
+
+    /// What a lookup finds, waiting for the disk if it must.
+    pub fn lookup(&mut self, lookup: TimeLookup) -> Option<TimeHit> {
+        let token = match lookup {
+            TimeLookup::Hit(hit) => return Some(hit),
+            TimeLookup::None => return None,
+            TimeLookup::Disk(token) => token,
+        };
+        for _ in 0..10_000 {
+            if let Some((answered, result)) = self.engine.poll_lookup() {
+                assert_eq!(answered, token);
+                return result.unwrap();
+            }
+            self.step();
+        }
+        panic!("the disk never answers");
     }
 
     /// The process dies, the machine loses power, and a new process starts.
