@@ -16,9 +16,9 @@ use std::sync::Arc;
 use base::batch::{self, BatchBuilder};
 use base::{
     Arena, Batch, Committed, CoreId, Done, Epoch, Incarnation, Input, Instant, Machine, Now,
-    Offset, Output, PartitionId, Seq, ShardId, TopicNumber,
+    Offset, Output, Page, PartitionId, Seq, ShardId, TopicNumber,
 };
-use engine::{AppendError, Engine, PartitionSettings, Phase, Read, ReadError, Refused};
+use engine::{AppendError, Engine, PartitionSettings, Phase, Read, ReadError, ReadToken, Refused};
 use replication::command::NodeRegistered;
 use replication::{ClusterLog, ClusterState, LogIndex, Proposal, Rejected, Uuid};
 
@@ -48,6 +48,8 @@ pub struct ControlShard {
     /// An entry that the journal had no room for.
     unwritten: Option<(LogIndex, Vec<u8>)>,
     waiting: VecDeque<Waiting>,
+    /// The part of the log that is read from the disk while it is replayed.
+    reading: Option<ReadToken>,
     /// Shards that had recovered before the log was replayed.
     early: Vec<Mail>,
     published: LogIndex,
@@ -99,6 +101,7 @@ impl ControlShard {
             cores: vec![CoreProgress::default(); usize::from(cores)],
             writing: VecDeque::new(),
             unwritten: None,
+            reading: None,
             waiting: VecDeque::new(),
             early: Vec::new(),
             published: LogIndex(0),
@@ -237,6 +240,14 @@ impl ControlShard {
     /// Reads the log from `next` on and replays it; leads once all of it was seen.
     fn replay(&mut self, now: Now, mut next: Offset) -> Result<(), String> {
         let mut spans = Vec::new();
+        if self.reading.is_some() {
+            let Some((_, read)) = self.engine.poll_read() else { return Ok(()) };
+            self.reading = None;
+            let read = read.map_err(|error| format!("the cluster log: {error}"))?;
+            let bytes = &Page::bytes(&read.pages)[read.from..read.from + read.len];
+            next = replay_batches(&mut self.log, bytes, next)?;
+            self.engine.recycle(read.pages);
+        }
         loop {
             spans.clear();
             match self.engine.read(CLUSTER_LOG, next, REPLAY_BYTES, true, &mut spans) {
@@ -245,6 +256,11 @@ impl ControlShard {
                         let bytes = self.engine.arena().get(*span).expect("read in this turn");
                         next = replay_batches(&mut self.log, bytes, next)?;
                     }
+                }
+                Ok(Read::Disk(token)) => {
+                    self.reading = Some(token);
+                    self.stage = Stage::Replaying { next };
+                    return Ok(());
                 }
                 Ok(Read::Empty) => {
                     self.lead(now);

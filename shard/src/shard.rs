@@ -15,7 +15,7 @@ use base::{
     Batch, Committed, ConnId, Done, Epoch, Instant, Now, Offset, PartitionId, Piece, Seq, ShardId,
     Span, TopicNumber,
 };
-use engine::{AppendError, Engine, Phase, Read};
+use engine::{AppendError, DiskBytes, Engine, Phase, Read, ReadToken};
 use net::ErrorCode;
 use replication::Topic;
 
@@ -37,6 +37,8 @@ pub(crate) struct Shard {
     watches: Watches,
     /// Appends that found no room in the journal, in arrival order.
     held: VecDeque<(Asker, PartitionId, Vec<u8>)>,
+    /// Fetches that wait for the disk.
+    reading: Vec<(ReadToken, Asker, PartitionId)>,
     answers: VecDeque<(Asker, Answer)>,
     spans: Vec<Span>,
     /// Topics as they were last put in force here.
@@ -64,6 +66,7 @@ impl Shard {
             awaiting: VecDeque::new(),
             watches: Watches::default(),
             held: VecDeque::new(),
+            reading: Vec::new(),
             answers: VecDeque::new(),
             spans: Vec::new(),
             applied: BTreeMap::new(),
@@ -111,7 +114,7 @@ impl Shard {
             Ask::Produce { batch } => self.hold_or_append(now, to, id, batch),
             Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
                 .check_epoch(id, known_epoch)
-                .and_then(|()| self.fetch(id, from, max_bytes, min_one)),
+                .and_then(|()| self.fetch(to, id, from, max_bytes, min_one)),
             Ask::Watch { from, until } => self.watch(to, id, from, until),
             Ask::ListOffset { timestamp, known_epoch } => self
                 .check_epoch(id, known_epoch)
@@ -162,6 +165,7 @@ impl Shard {
         self.engine.turn(now);
         self.advance_committed();
         self.open_gates();
+        self.answer_reads();
         self.watches.expire(now.mono);
     }
 
@@ -223,7 +227,14 @@ impl Shard {
         }
     }
 
-    fn fetch(&mut self, id: PartitionId, from: Offset, max_bytes: u32, min_one: bool) -> Settled {
+    fn fetch(
+        &mut self,
+        to: Asker,
+        id: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+        min_one: bool,
+    ) -> Settled {
         let mut spans = core::mem::take(&mut self.spans);
         let read = self.engine.read(id, from, max_bytes, min_one, &mut spans);
         let pieces = spans.drain(..).map(|span| self.pinned(span)).collect();
@@ -231,7 +242,24 @@ impl Shard {
         match read {
             Ok(Read::Tail { bytes }) => self.fetched(id, pieces, bytes).map(Some),
             Ok(Read::Empty) => self.fetched(id, Vec::new(), 0).map(Some),
+            Ok(Read::Disk(token)) => {
+                self.reading.push((token, to, id));
+                Ok(None)
+            }
             Err(error) => Err(refusal::read(&error)),
+        }
+    }
+
+    /// Answers fetches whose bytes came from the disk.
+    fn answer_reads(&mut self) {
+        while let Some((token, read)) = self.engine.poll_read() {
+            let index = self.reading.iter().position(|(of, ..)| *of == token);
+            let (_, to, id) = self.reading.swap_remove(index.expect("it was asked for"));
+            let answer = read.map_err(|error| refusal::read(&error)).and_then(|bytes| {
+                let DiskBytes { pages, from, len } = bytes;
+                self.fetched(id, vec![Piece::Pages { pages, from, len }], len as u32)
+            });
+            self.answers.push_back((to, answer.unwrap_or_else(Answer::Failed)));
         }
     }
 
