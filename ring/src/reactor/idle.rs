@@ -72,7 +72,9 @@ impl<T> Reactor<T> {
             if self.io.uring.has_completions() || self.has_other_work() || due {
                 return Ok(());
             }
-            core::hint::spin_loop();
+            // A device without FUA finishes durable writes by a kernel worker on this very CPU: were it
+            // not let in, each write would wait for the end of our time slice, milliseconds.
+            std::thread::yield_now();
         }
     }
 
