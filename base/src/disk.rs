@@ -99,5 +99,19 @@ macro_rules! token_of {
     };
 }
 
+impl Op {
+    /// The file that it is about.
+    #[must_use]
+    pub fn file(&self) -> FileId {
+        match self {
+            Self::Write { file, .. }
+            | Self::WritePages { file, .. }
+            | Self::Read { file, .. }
+            | Self::Sync { file, .. }
+            | Self::Create { file, .. } => *file,
+        }
+    }
+}
+
 token_of!(Op: Write, WritePages, Read, Sync, Create);
 token_of!(Done: Wrote, WrotePages, Filled, Synced, Created);
