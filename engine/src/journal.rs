@@ -377,6 +377,9 @@ impl Journal {
         if self.frame.make_room(arena, now, frame::frame_bytes(0, 0)) {
             self.counters.idle_seals += 1;
             self.seal(now, arena);
+        } else {
+            // Pinned memory is in the way: look again after another rest, not at once.
+            self.last_activity = now;
         }
     }
 
