@@ -16,13 +16,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use base::crc::crc32c;
-use base::{Arena, Done, FileId, FileKind, Instant, IoError, Op, PAGE_BYTES, Page, Span, Token};
+use base::{
+    Arena, Done, FileId, FileKind, Instant, IoError, Op, PAGE_BYTES, Page, ShardId, Span, Token,
+};
 
 use self::platter::{Fate, Platter, SECTOR_BYTES};
 use crate::knobs::Knobs;
 use crate::random::{MILLION, Random};
 use crate::trace::Trace;
 use crate::violation::{Checker, Violation};
+
+/// Where the spans of operations lie: an arena for each shard.
+pub trait Memory {
+    fn arena(&self, shard: ShardId) -> &Arena;
+}
+
+impl Memory for Arena {
+    fn arena(&self, _: ShardId) -> &Arena {
+        self
+    }
+}
 
 const EIO: IoError = IoError::Errno(5);
 const ENOSPC: IoError = IoError::Errno(28);
@@ -44,6 +57,7 @@ pub struct Disk {
     /// Places written lately: where rot is most telling.
     recent: VecDeque<(FileId, usize)>,
     injected: Injected,
+    full: bool,
 }
 
 /// Which faults have struck.
@@ -76,6 +90,7 @@ impl Disk {
             writes: 0,
             recent: VecDeque::new(),
             injected: Injected::default(),
+            full: false,
         }
     }
 
@@ -96,6 +111,13 @@ impl Disk {
         (knobs.write_error, knobs.write_short, knobs.sync_error) = (0, 0, 0);
         (knobs.read_error, knobs.misdirect, knobs.lying_flush) = (0, 0, 0);
         (knobs.stall, knobs.disk_pages) = (0, 0);
+        self.full = false;
+    }
+
+    /// Whether the last creation failed for lack of space.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
     }
 
     #[must_use]
@@ -109,19 +131,23 @@ impl Disk {
         self.in_flight.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes an operation on. `arena` is the memory that its spans name.
+    /// Takes an operation on. `memory` is what its spans name.
     pub fn submit(
         &mut self,
         now: Instant,
         op: Op,
-        arena: &Arena,
+        memory: &impl Memory,
         trace: &mut Trace,
     ) -> Result<(), Violation> {
-        let (what, token, file, pos) = describe(&op);
+        let (what, pos) = describe(&op);
+        let (token, file) = (op.token(), op.file());
         let len = self.check_bounds(&op)?;
-        trace.say(now, what, format_args!("#{token} {file} at {pos}, {len} bytes"));
+        let name = name_of(file);
+        trace.say(now, what, format_args!("#{:x} {name} at {pos}, {len} bytes", token.0));
         let bytes = match &op {
-            Op::Write { span, .. } => Some(arena.get(*span).ok_or_else(|| gone(&op))?),
+            Op::Write { span, .. } => {
+                Some(memory.arena(file.shard).get(*span).ok_or_else(|| gone(&op))?)
+            }
             Op::WritePages { pages, .. } => Some(Page::bytes(pages)),
             Op::Read { .. } | Op::Sync { .. } | Op::Create { .. } => None,
         };
@@ -137,20 +163,21 @@ impl Disk {
         Ok(())
     }
 
-    /// Ends the operation that is due first, if one is due.
+    /// Ends the operation that is due first, if one is due; says whose it was.
     pub fn complete(
         &mut self,
         now: Instant,
-        arena: &Arena,
+        memory: &impl Memory,
         trace: &mut Trace,
-    ) -> Result<Option<Done>, Violation> {
+    ) -> Result<Option<(ShardId, Done)>, Violation> {
         let Some(first) = self.in_flight.first_entry().filter(|first| first.key().0 <= now) else {
             return Ok(None);
         };
         let Flight { op, submitted_crc, until } = first.remove();
+        let shard = op.file().shard;
         let done = match op {
             Op::Write { tok, file, pos, span, pin, sync } => {
-                let bytes = arena.get(span).ok_or_else(|| vanished(tok, span))?;
+                let bytes = memory.arena(shard).get(span).ok_or_else(|| vanished(tok, span))?;
                 check_frozen(tok, bytes, submitted_crc)?;
                 let landing = Landing { file, at: pos as usize, bytes: bytes.to_vec() };
                 let res = self.write(now, landing, sync, trace);
@@ -172,13 +199,13 @@ impl Disk {
                 Done::Created { tok, res: self.create(now, file, bytes, trace) }
             }
         };
-        Ok(Some(done))
+        Ok(Some((shard, done)))
     }
 
     /// The process dies: each write in flight reaches the device yet, in any order, or never. The
     /// files stay locked until then, so no successor sees the difference.
-    pub fn kill(&mut self, now: Instant, arena: &Arena, trace: &mut Trace) {
-        for write in self.abandon(arena) {
+    pub fn kill(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
+        for write in self.abandon(memory) {
             if self.random.chance(self.knobs.kill_cancel) {
                 trace.say(now, "cancelled a write", format_args!("{:?}", write.file));
             } else {
@@ -189,8 +216,8 @@ impl Disk {
     }
 
     /// The power goes: what was volatile or in flight is kept, dropped or torn.
-    pub fn cut_power(&mut self, now: Instant, arena: &Arena, trace: &mut Trace) {
-        for write in self.abandon(arena) {
+    pub fn cut_power(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
+        for write in self.abandon(memory) {
             self.cache(&write, |_| true);
         }
         let fates = self.draw_fates(now, trace);
@@ -200,15 +227,17 @@ impl Disk {
         }
     }
 
-    /// Flips a bit somewhere, half of the time where something was written lately.
-    pub fn rot(&mut self, now: Instant, trace: &mut Trace) {
-        let recent = !self.recent.is_empty() && self.random.chance(500_000);
-        let (file, at) = if recent {
-            self.recent[self.random.below(self.recent.len() as u64) as usize]
+    /// Flips a bit in a file for which `may_rot`, half of the time where something was written
+    /// lately.
+    pub fn rot(&mut self, now: Instant, may_rot: impl Fn(FileKind) -> bool, trace: &mut Trace) {
+        let recent: Vec<_> = self.recent.iter().filter(|(file, _)| may_rot(file.kind)).collect();
+        let files: Vec<_> = self.files.iter().filter(|(file, _)| may_rot(file.kind)).collect();
+        let (file, at) = if !recent.is_empty() && self.random.chance(500_000) {
+            *recent[self.random.below(recent.len() as u64) as usize]
+        } else if files.is_empty() {
+            return;
         } else {
-            let Some(index) = (self.files.len() as u64).checked_sub(1) else { return };
-            let index = self.random.within(0..=index) as usize;
-            let (file, platter) = self.files.iter().nth(index).expect("drawn below the count");
+            let (file, platter) = files[self.random.below(files.len() as u64) as usize];
             (*file, self.random.below(platter.len() as u64) as usize / PAGE_BYTES * PAGE_BYTES)
         };
         let at = at + self.random.below(PAGE_BYTES as u64) as usize;
@@ -315,7 +344,8 @@ impl Disk {
         assert!(!self.files.contains_key(&file), "{file:?} was created twice");
         let used: usize = self.files.values().map(Platter::len).sum();
         let limit = self.knobs.disk_pages * PAGE_BYTES as u64;
-        if 0 < limit && limit < used as u64 + bytes {
+        self.full = 0 < limit && limit < used as u64 + bytes;
+        if self.full {
             trace.say(now, "ran out of space", format_args!("{file:?}, {bytes} bytes"));
             self.injected.errors += 1;
             return Err(ENOSPC);
@@ -364,12 +394,12 @@ impl Disk {
     }
 
     /// Forgets what is in flight, and returns its writes in the order in which they land.
-    fn abandon(&mut self, arena: &Arena) -> Vec<Landing> {
+    fn abandon(&mut self, memory: &impl Memory) -> Vec<Landing> {
         let flights = std::mem::take(&mut self.in_flight).into_values();
         let mut landings: Vec<_> = flights
             .filter_map(|flight| match flight.op {
                 Op::Write { file, pos, span, .. } => {
-                    let bytes = arena.get(span).unwrap_or_default().to_vec();
+                    let bytes = memory.arena(file.shard).get(span).unwrap_or_default().to_vec();
                     Some(Landing { file, at: pos as usize, bytes })
                 }
                 Op::WritePages { file, pos, pages, .. } => {
@@ -420,14 +450,14 @@ impl Disk {
     }
 
     fn check_bounds(&self, op: &Op) -> Result<usize, Violation> {
-        let (file, pos, len) = match op {
-            Op::Write { file, pos, span, .. } => (file, *pos, span.len as usize),
-            Op::WritePages { file, pos, pages, .. } => (file, *pos, pages.len() * PAGE_BYTES),
-            Op::Read { file, pos, into, .. } => (file, *pos, into.len() * PAGE_BYTES),
-            Op::Sync { file, .. } => (file, 0, 0),
+        let (pos, len) = match op {
+            Op::Write { pos, span, .. } => (*pos, span.len as usize),
+            Op::WritePages { pos, pages, .. } => (*pos, pages.len() * PAGE_BYTES),
+            Op::Read { pos, into, .. } => (*pos, into.len() * PAGE_BYTES),
+            Op::Sync { .. } => (0, 0),
             Op::Create { bytes, .. } => return Ok(*bytes as usize),
         };
-        let size = self.files.get(file).map(Platter::len);
+        let size = self.files.get(&op.file()).map(Platter::len);
         let aligned = pos % PAGE_BYTES as u64 == 0 && len % PAGE_BYTES == 0;
         if aligned && size.is_some_and(|size| pos as usize + len <= size) {
             return Ok(len);
@@ -449,22 +479,22 @@ struct Landing {
     bytes: Vec<u8>,
 }
 
-fn describe(op: &Op) -> (&'static str, u64, String, u64) {
-    let (what, token, file, pos) = match op {
-        Op::Write { tok, file, pos, sync: true, .. } => ("write synced", tok, file, *pos),
-        Op::Write { tok, file, pos, .. } => ("write", tok, file, *pos),
-        Op::WritePages { tok, file, pos, .. } => ("write pages", tok, file, *pos),
-        Op::Read { tok, file, pos, .. } => ("read", tok, file, *pos),
-        Op::Sync { tok, file } => ("sync", tok, file, 0),
-        Op::Create { tok, file, .. } => ("create", tok, file, 0),
-    };
-    (what, token.0, name_of(*file), pos)
+fn describe(op: &Op) -> (&'static str, u64) {
+    match op {
+        Op::Write { pos, sync: true, .. } => ("write synced", *pos),
+        Op::Write { pos, .. } => ("write", *pos),
+        Op::WritePages { pos, .. } => ("write pages", *pos),
+        Op::Read { pos, .. } => ("read", *pos),
+        Op::Sync { .. } => ("sync", 0),
+        Op::Create { .. } => ("create", 0),
+    }
 }
 
 fn name_of(file: FileId) -> String {
+    let shard = file.shard;
     match file.kind {
-        FileKind::Segment(number) => format!("segment {number}"),
-        FileKind::Bin(number) => format!("bin {number}"),
+        FileKind::Segment(number) => format!("shard {shard} segment {number}"),
+        FileKind::Bin(number) => format!("shard {shard} bin {number}"),
     }
 }
 
@@ -487,7 +517,7 @@ fn check_frozen(token: Token, bytes: &[u8], submitted_crc: u32) -> Result<(), Vi
 
 #[cfg(test)]
 mod tests {
-    use base::{PageMemory, ShardId};
+    use base::PageMemory;
 
     use super::*;
     use crate::knobs::Profile;
@@ -536,7 +566,7 @@ mod tests {
 
         fn complete(&mut self) -> Option<Done> {
             let end = Instant(u64::MAX);
-            self.disk.complete(end, &self.arena, &mut self.trace).unwrap()
+            self.disk.complete(end, &self.arena, &mut self.trace).unwrap().map(|(_, done)| done)
         }
 
         fn first_byte_after_cut(&mut self) -> u8 {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use base::{Arena, BrokerTime, Done, FileId, Instant, Now, Op};
+use base::{BrokerTime, Done, FileId, FileKind, Instant, Now, Op, ShardId};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Memory};
 use crate::knobs::Knobs;
 use crate::random::{MILLION, Random};
 use crate::trace::Trace;
@@ -16,12 +16,11 @@ const TURNS_AT_ONCE_MAX: u32 = 10_000;
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
 /// What the host drives: the verbs of `base::Machine` that concern disk and time.
-pub trait Hosted {
-    fn done(&mut self, now: Now, done: Done);
+pub trait Hosted: Memory {
+    fn done(&mut self, now: Now, shard: ShardId, done: Done);
     fn turn(&mut self, now: Now);
     fn poll_op(&mut self) -> Option<Op>;
     fn next_timeout(&self) -> Option<Instant>;
-    fn arena(&self) -> &Arena;
 }
 
 /// See the module's description.
@@ -30,6 +29,8 @@ pub struct Host {
     mono: Instant,
     /// The wall clock's distance from the monotonic one, milliseconds.
     wall_ahead_ms: i64,
+    /// Its largest ever.
+    wall_ahead_most_ms: i64,
     pub disk: Disk,
     pub trace: Trace,
     random: Random,
@@ -53,6 +54,7 @@ impl Host {
         Self {
             mono: Instant(0),
             wall_ahead_ms: EPOCH_MS,
+            wall_ahead_most_ms: EPOCH_MS,
             disk: Disk::new(knobs, random.fork()),
             trace,
             random: random.fork(),
@@ -85,12 +87,21 @@ impl Host {
     /// Steps the wall clock, and only it.
     pub fn step_clock(&mut self, by_ms: i64) {
         self.wall_ahead_ms += by_ms;
+        self.wall_ahead_most_ms = self.wall_ahead_most_ms.max(self.wall_ahead_ms);
         self.say("stepped the clock", format_args!("by {by_ms} ms"));
     }
 
-    /// Flips a bit of the disk at rest.
-    pub fn rot(&mut self) {
-        self.disk.rot(self.mono, &mut self.trace);
+    /// Ends all that goes wrong from outside: no fault strikes any more, and the clock shows what
+    /// it showed at its most advanced, so that no record is from the future.
+    pub fn heal(&mut self) {
+        self.say("HEALED", format_args!(""));
+        self.disk.heal();
+        self.wall_ahead_ms = self.wall_ahead_most_ms;
+    }
+
+    /// Flips a bit of a file for which `may_rot`.
+    pub fn rot(&mut self, may_rot: impl Fn(FileKind) -> bool) {
+        self.disk.rot(self.mono, may_rot, &mut self.trace);
     }
 
     /// Delivers some of the completions that are due, ends the turn, and submits what it asks for.
@@ -102,9 +113,9 @@ impl Host {
         }
         let now = self.now();
         for _ in 0..self.random.within(1..=16) {
-            let done = self.disk.complete(now.mono, hosted.arena(), &mut self.trace)?;
-            let Some(done) = done else { break };
-            hosted.done(now, done);
+            let done = self.disk.complete(now.mono, hosted, &mut self.trace)?;
+            let Some((shard, done)) = done else { break };
+            hosted.done(now, shard, done);
         }
         hosted.turn(now);
         self.submit_all(hosted)
@@ -121,7 +132,7 @@ impl Host {
             if let Some(left) = &mut self.ops_to_live {
                 *left -= 1;
             }
-            self.disk.submit(self.mono, op, hosted.arena(), &mut self.trace)?;
+            self.disk.submit(self.mono, op, hosted, &mut self.trace)?;
         }
     }
 
@@ -140,14 +151,14 @@ impl Host {
     /// The process is killed.
     pub fn kill(&mut self, hosted: &impl Hosted) {
         self.say("KILL", format_args!(""));
-        self.disk.kill(self.mono, hosted.arena(), &mut self.trace);
+        self.disk.kill(self.mono, hosted, &mut self.trace);
         self.rest();
     }
 
     /// The machine loses power.
     pub fn cut_power(&mut self, hosted: &impl Hosted) {
         self.say("POWER CUT", format_args!(""));
-        self.disk.cut_power(self.mono, hosted.arena(), &mut self.trace);
+        self.disk.cut_power(self.mono, hosted, &mut self.trace);
         self.rest();
     }
 

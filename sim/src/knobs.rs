@@ -53,7 +53,7 @@ knobs! {
     window: |swarm| swarm.of(&[1, 2, 2, 3, 4]),
     bin_pages: |swarm| swarm.of(&[256]),
     /// Bins beyond those that the journal needs.
-    spare_bins: |swarm| swarm.of(&[1, 4, 16]),
+    spare_bins: |swarm| swarm.of(&[4, 16]),
     /// Pages of tail memory beyond what the journal holds.
     arena_spare_pages: |swarm| swarm.of(&[0, 16, 64, 256]),
     /// Rest before an empty frame is written, microseconds.
@@ -70,7 +70,7 @@ knobs! {
     /// Most records of a batch.
     batch_records: |swarm| swarm.of(&[1, 3, 20]),
     /// Mean pause of a producer between batches, microseconds.
-    think_us: |swarm| swarm.of(&[10, 100, 1_000, 5_000]),
+    think_us: |swarm| swarm.of(&[10, 100, 1_000, 5_000, 100_000]),
     consumers: |swarm| swarm.of(&[0, 1, 2, 4]),
     /// How long a consumer's send holds its memory, microseconds.
     send_us: |swarm| swarm.of(&[0, 50, 500, 20_000]),

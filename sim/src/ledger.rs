@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use base::batch::records;
 use base::crc::crc32c;
-use base::{Batch, BrokerTime, Epoch, Offset, PartitionId};
+use base::{Batch, BrokerTime, Epoch, Instant, Now, Offset, PartitionId};
 
 use crate::violation::{Checker, Violation};
 
@@ -46,6 +46,7 @@ pub struct Ledger {
     books: BTreeMap<PartitionId, Book>,
     /// The latest that the wall clock has ever shown.
     latest: BrokerTime,
+    now: Instant,
 }
 
 #[derive(Debug)]
@@ -55,8 +56,11 @@ struct Sent {
     records: u32,
     bytes: u64,
     records_crc: u32,
-    /// The wall clock's latest before it was sent: it was not appended before that.
+    /// From when its age counts: by Kafka's rule its largest timestamp, but no later than the
+    /// wall clock when it was sent.
     at: BrokerTime,
+    /// When it was sent, by the clock that nobody steps.
+    since: Instant,
     state: State,
 }
 
@@ -76,9 +80,16 @@ struct Book {
     /// Of each producer: its batches in the log, in its own order.
     producers: BTreeMap<u32, BTreeMap<u64, Offset>>,
     epochs: BTreeMap<Offset, Epoch>,
+    /// Where the log was last seen to start.
     start: Offset,
+    /// A deletion up to here was acked: no restart may undo it.
+    start_acked: Offset,
     /// The highest offset up to which someone asked to delete.
     delete_before: Offset,
+    /// The broker has said that records are missing.
+    lossy: bool,
+    /// A tail was lost that nobody could miss but us.
+    tail_lost: bool,
 }
 
 impl Ledger {
@@ -89,7 +100,10 @@ impl Ledger {
             producers: BTreeMap::new(),
             epochs: BTreeMap::new(),
             start: Offset::ZERO,
+            start_acked: Offset::ZERO,
             delete_before: Offset::ZERO,
+            lossy: false,
+            tail_lost: false,
         };
         assert!(self.books.insert(partition, book).is_none(), "{partition} is opened once");
     }
@@ -99,8 +113,17 @@ impl Ledger {
         self.books.remove(&partition);
     }
 
-    pub fn tell_time(&mut self, wall: BrokerTime) {
-        self.latest = self.latest.max(wall);
+    /// The broker says, loudly, that the partition has lost records: from now on what comes back
+    /// must still be genuine and in order, but not complete.
+    pub fn declare_loss(&mut self, partition: PartitionId) {
+        if let Some(book) = self.books.get_mut(&partition) {
+            book.lossy = true;
+        }
+    }
+
+    pub fn tell_time(&mut self, now: Now) {
+        self.latest = self.latest.max(now.wall);
+        self.now = now.mono;
     }
 
     /// The number that the next batch must carry.
@@ -118,7 +141,8 @@ impl Ledger {
             records: batch.record_count(),
             bytes: batch.bytes().len() as u64,
             records_crc: crc32c(batch.records()),
-            at: self.latest,
+            at: self.latest.min(BrokerTime(batch.max_timestamp())),
+            since: self.now,
             state: State::Unanswered,
         });
         id
@@ -144,6 +168,20 @@ impl Ledger {
         }
     }
 
+    /// The deletion of what lies before `offset` was acked.
+    pub fn delete_acked(&mut self, partition: PartitionId, offset: Offset) {
+        if let Some(book) = self.books.get_mut(&partition) {
+            book.start_acked = book.start_acked.max(offset);
+        }
+    }
+
+    /// The broker is gone: deletions that were not acked may have been forgotten.
+    pub fn restarted(&mut self) {
+        for book in self.books.values_mut() {
+            book.start = book.start_acked;
+        }
+    }
+
     /// Batches came back for a read from `from`; returns where the next read would go on.
     pub fn saw(
         &mut self,
@@ -151,6 +189,7 @@ impl Ledger {
         from: Offset,
         bytes: &[u8],
     ) -> Result<Offset, Violation> {
+        let lossy = self.books.get(&partition).is_some_and(|book| book.lossy);
         let mut expected = None;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -160,8 +199,8 @@ impl Ledger {
             rest = behind;
             let base = batch.base_offset();
             let joins = match expected {
-                None => base <= from && from < batch.end_offset(),
-                Some(expected) => expected == base,
+                None => from < batch.end_offset() && (base <= from || lossy),
+                Some(expected) => expected == base || (lossy && expected < base),
             };
             if !joins {
                 let what = format!("{batch:?} does not join {}", expected.unwrap_or(from));
@@ -176,18 +215,27 @@ impl Ledger {
     /// The log is readable up to `end` and no further: everything placed must lie before it.
     pub fn saw_end(&mut self, partition: PartitionId, end: Offset) -> Result<(), Violation> {
         let Some(book) = self.books.get(&partition) else { return Ok(()) };
+        if book.lossy {
+            return Ok(());
+        }
         let Some((base, id)) = book.log.last_key_value() else { return Ok(()) };
         let known_end = base.plus(u64::from(self.sent[id.0 as usize].records));
         if end < known_end {
             let what = format!("{id:?} at {base} is gone: the log ends at {end}");
             return Err(durable(partition, what));
         }
-        if book.start == Offset::ZERO { self.check_gaps(partition, book) } else { Ok(()) }
+        if book.start == Offset::ZERO && !book.tail_lost {
+            self.check_gaps(partition, book)
+        } else {
+            Ok(())
+        }
     }
 
     /// The log says that it starts at `start`.
     pub fn saw_start(&mut self, partition: PartitionId, start: Offset) -> Result<(), Violation> {
-        let Some(book) = self.books.get(&partition) else { return Ok(()) };
+        let Some(book) = self.books.get(&partition).filter(|book| !book.lossy) else {
+            return Ok(());
+        };
         if start < book.start {
             let what = format!("the log's start fell from {} to {start}", book.start);
             return Err(retention(partition, what));
@@ -212,7 +260,9 @@ impl Ledger {
     /// Forgets what lies at `end` and beyond: a drive that lied has lost it, and nobody can know.
     pub fn excuse_tail(&mut self, partition: PartitionId, end: Offset) {
         let Some(book) = self.books.get_mut(&partition) else { return };
-        for (_, id) in book.log.split_off(&end) {
+        let lost = book.log.split_off(&end);
+        book.tail_lost |= !lost.is_empty();
+        for (_, id) in lost {
             let sent = &mut self.sent[id.0 as usize];
             sent.state = State::Unanswered;
             if let Some(orders) = book.producers.get_mut(&sent.sender.producer) {
@@ -309,29 +359,33 @@ impl Ledger {
             return Ok(());
         }
         let asked = end <= book.delete_before;
-        let age_ms = self.latest.0.saturating_sub(sent.at.0);
+        // The wall clock may have been stepped back: then the other one tells the age.
+        let by_wall_ms = self.latest.0.saturating_sub(sent.at.0);
+        let age_ms = by_wall_ms.max(self.now.since(sent.since).as_millis() as i64);
         let expired = book.keep.ms.is_some_and(|ms| ms as i64 <= age_ms);
-        let crowded = || {
-            let limit = book.keep.bytes?;
-            let kept: u64 = self
-                .sent
-                .iter()
-                .filter(|other| other.partition == partition)
-                .filter(|other| match other.state {
-                    State::Placed(at) => start <= at,
-                    State::Unanswered => true,
-                    State::Refused => false,
-                })
-                .map(|other| other.bytes)
-                .sum();
-            Some(limit <= kept)
-        };
-        if asked || expired || crowded() == Some(true) {
+        // What lay behind it may have gone since, for reasons of its own.
+        let kept = self.kept_bytes(partition, end);
+        let crowded = book.keep.bytes.is_some_and(|limit| limit <= kept);
+        if asked || expired || crowded {
             return Ok(());
         }
         let keep = book.keep;
-        let what = format!("{id:?} at {base} was removed at the age of {age_ms} ms under {keep:?}");
+        let what = format!(
+            "{id:?} at {base}, {age_ms} ms old, was removed under {keep:?}: {kept} bytes lay \
+             behind it"
+        );
         Err(retention(partition, what))
+    }
+
+    /// Bytes that may stand at `start` and behind it.
+    fn kept_bytes(&self, partition: PartitionId, start: Offset) -> u64 {
+        let own = self.sent.iter().filter(|sent| sent.partition == partition);
+        let kept = own.filter(|sent| match sent.state {
+            State::Placed(at) => start <= at,
+            State::Unanswered => true,
+            State::Refused => false,
+        });
+        kept.map(|sent| sent.bytes).sum()
     }
 
     /// An idempotent producer's batches stand without gaps in its order.
@@ -405,6 +459,10 @@ mod tests {
         ledger.send(P, sender, &Batch::parse(&bytes).unwrap())
     }
 
+    fn wall(ms: i64) -> Now {
+        Now { mono: Instant(0), wall: BrokerTime(ms) }
+    }
+
     fn checker(result: Result<impl std::fmt::Debug, Violation>) -> Checker {
         result.unwrap_err().checker
     }
@@ -470,9 +528,9 @@ mod tests {
         let mut by_age = ledger(Keep { ms: Some(100), bytes: None });
         let a = send(&mut by_age, 0, 1);
         by_age.acked(a, Offset(0)).unwrap();
-        by_age.tell_time(BrokerTime(99));
+        by_age.tell_time(wall(99));
         assert_eq!(checker(by_age.saw_start(P, Offset(1))), Checker::Retention);
-        by_age.tell_time(BrokerTime(100));
+        by_age.tell_time(wall(100));
         by_age.saw_start(P, Offset(1)).unwrap();
         assert_eq!(checker(by_age.saw_start(P, Offset(0))), Checker::Retention);
 

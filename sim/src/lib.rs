@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod lives;
 pub mod mutants;
 pub mod plan;
+pub mod producer;
 pub mod random;
 pub mod run;
 pub mod shrink;

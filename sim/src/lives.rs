@@ -82,8 +82,7 @@ pub fn run<W: World>(
         host.say("BOOT", format_args!("life {life}"));
         Life::begin(world, host, knobs, &mut random).live()?;
     }
-    host.say("HEALED", format_args!(""));
-    host.disk.heal();
+    host.heal();
     Life::begin(world, host, knobs, &mut random).check_all()
 }
 
@@ -167,10 +166,7 @@ impl<'a, W: World> Life<'a, W> {
         let turned = self.host.turn(&mut self.machine)?;
         match self.world.phase(&self.machine) {
             Phase::Recovering if turned == Turned::Died => Ok(Standing::Over),
-            Phase::Recovering => {
-                self.check_patience("recovery")?;
-                Ok(Standing::Recovering)
-            }
+            Phase::Recovering => self.wait_for("recovery", Standing::Recovering),
             Phase::Open => {
                 if !self.opened {
                     self.opened = true;
@@ -217,7 +213,9 @@ impl<'a, W: World> Life<'a, W> {
             if self.world.is_closed(&self.machine) && self.host.disk.in_flight() == 0 {
                 return Ok(true);
             }
-            self.check_patience("a clean stop")?;
+            if let Standing::Over = self.wait_for("a clean stop", Standing::Open)? {
+                return Ok(false);
+            }
             self.sleep(None)?;
         }
     }
@@ -231,7 +229,7 @@ impl<'a, W: World> Life<'a, W> {
                     if self.world.verify(self.host, &mut self.machine)? {
                         return Ok(());
                     }
-                    self.check_patience("the last check")?;
+                    let _ = self.wait_for("the last check", Standing::Open)?;
                     let _ = self.host.submit_all(&mut self.machine)?;
                 }
             }
@@ -247,11 +245,12 @@ impl<'a, W: World> Life<'a, W> {
         Err(self.endless("a machine that waits for nothing"))
     }
 
-    fn check_patience(&self, what: &str) -> Result<(), Violation> {
+    /// Stands still, but not for ever: only a full disk may be waited for until the life is over.
+    fn wait_for(&self, what: &str, standing: Standing) -> Result<Standing, Violation> {
         if self.host.now().mono.since(self.began) < PATIENCE {
-            return Ok(());
+            return Ok(standing);
         }
-        Err(self.endless(what))
+        if self.host.disk.is_full() { Ok(Standing::Over) } else { Err(self.endless(what)) }
     }
 
     fn endless(&self, what: &str) -> Violation {

@@ -13,6 +13,8 @@ use crate::random::Random;
 pub enum WorldKind {
     /// A journal and an owner that holds entries for a while.
     Journal,
+    /// A shard's engine with producers and consumers.
+    Engine,
 }
 
 impl WorldKind {

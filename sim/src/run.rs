@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::plan::{Plan, WorldKind};
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::violation::{Checker, Violation};
+use crate::worlds::engine::EngineWorld;
 use crate::worlds::journal::JournalWorld;
 
 /// What a run showed.
@@ -31,7 +33,7 @@ pub struct Report {
 pub fn run(plan: &Plan, print: bool) -> Report {
     let (knobs, mut random) = plan.draw();
     if print {
-        println!("{knobs:#?}");
+        let _ = writeln!(io::stdout(), "{knobs:#?}");
     }
     let mut host = Host::new(&knobs, &mut random, Trace::new(print));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| play(plan, &knobs, random, &mut host)));
@@ -40,7 +42,7 @@ pub fn run(plan: &Plan, print: bool) -> Report {
         Err(payload) => Some(Violation::new(Checker::Panic, message(&*payload))),
     };
     if let (true, Some(violation)) = (print, &violation) {
-        println!("VIOLATION {violation}");
+        let _ = writeln!(io::stdout(), "VIOLATION {violation}");
     }
     Report {
         violation,
@@ -55,6 +57,10 @@ fn play(plan: &Plan, knobs: &Knobs, mut random: Random, host: &mut Host) -> Resu
     match plan.world {
         WorldKind::Journal => {
             let world = JournalWorld::new(knobs, &mut random, planted);
+            play_world(world, host, knobs, random)
+        }
+        WorldKind::Engine => {
+            let world = EngineWorld::new(knobs, &mut random, planted);
             play_world(world, host, knobs, random)
         }
     }

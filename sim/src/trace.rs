@@ -2,7 +2,8 @@
 //! and, on request, the text.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 
 use base::Instant;
 
@@ -24,7 +25,7 @@ impl Default for Fnv {
     }
 }
 
-impl Write for Fnv {
+impl fmt::Write for Fnv {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -46,7 +47,9 @@ impl Trace {
         write!(self.hash, "{}{what}{details}", now.0).expect("a hash takes everything");
         if self.print {
             let Instant(ns) = now;
-            println!("{:>9}.{:06} ms  {what} {details}", ns / 1_000_000, ns % 1_000_000);
+            let (ms, rest) = (ns / 1_000_000, ns % 1_000_000);
+            // A reader that has seen enough is no reason to stop the world.
+            let _ = writeln!(io::stdout(), "{ms:>9}.{rest:06} ms  {what} {details}");
         }
     }
 

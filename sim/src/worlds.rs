@@ -1,3 +1,4 @@
 //! The machines that can be simulated.
 
+pub mod engine;
 pub mod journal;

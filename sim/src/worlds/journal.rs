@@ -254,7 +254,7 @@ impl World for JournalWorld {
         let at_rest = matches!(&machine.stage, Stage::Open(journal) if journal.is_sealed());
         if at_rest && self.fresh_ack && self.random.chance(self.knobs.bit_rot) {
             self.fresh_ack = false;
-            host.rot();
+            host.rot(|_| true);
         }
         for _ in 0..self.random.within(1..=self.knobs.batch_records) {
             self.append(host, machine);

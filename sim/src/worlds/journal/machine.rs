@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use base::{Arena, Done, FileId, Instant, Now, Op, PageMemory, Seq, Span};
+use base::{Arena, Done, FileId, Instant, Now, Op, PageMemory, Seq, ShardId, Span};
 use engine::journal::verdict::Evidence;
 use engine::journal::{
     Journal, JournalConfig, JournalFull, NewEntry, Placed, RecoveredEntry, Recovery, RecoveryReport,
 };
 
+use crate::disk::Memory;
 use crate::host::Hosted;
 
 /// See the module's description.
@@ -108,7 +109,7 @@ impl JournalMachine {
 }
 
 impl Hosted for JournalMachine {
-    fn done(&mut self, now: Now, done: Done) {
+    fn done(&mut self, now: Now, _: ShardId, done: Done) {
         let left = match &mut self.stage {
             Stage::Recovering(recovery) => recovery.done(&mut self.arena, done),
             Stage::Open(journal) => journal.done(now, &mut self.arena, done),
@@ -138,8 +139,10 @@ impl Hosted for JournalMachine {
             Stage::Recovering(_) | Stage::Stopped(_) => None,
         }
     }
+}
 
-    fn arena(&self) -> &Arena {
+impl Memory for JournalMachine {
+    fn arena(&self, _: ShardId) -> &Arena {
         &self.arena
     }
 }
