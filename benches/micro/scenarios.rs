@@ -1,0 +1,153 @@
+//! The parts of a record's way, each prepared once and then done step by step.
+
+use std::hint::black_box;
+
+use base::batch::BatchBuilder;
+use base::{Batch, crc};
+use benches::question::{Produce, Question, Shape};
+use net::api::produce::{PartitionResponse, Response, TopicResponse};
+use net::{DEFAULT_FRAME_BYTES_MAX, Incoming, Outgoing, ReplyTo, Request, Session};
+
+use crate::log::{self, Log};
+
+/// One part.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// Records of one step, or what else the name counts by.
+    pub(crate) records: u64,
+    /// Makes what does one step.
+    pub(crate) prepare: fn() -> Box<dyn FnMut()>,
+}
+
+const RECORD_BYTES: usize = 200;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "crc32c 200 B", records: 1, prepare: checksum },
+    Scenario { name: "batch: parse and verify", records: 1, prepare: verify },
+    Scenario { name: "produce: decode", records: 1, prepare: decode_produce },
+    Scenario { name: "produce: answer", records: 1, prepare: answer_produce },
+    Scenario { name: "log: a frame per record", records: 1, prepare: append::<1> },
+    Scenario { name: "log: 16 records a frame", records: 16, prepare: append::<16> },
+    Scenario { name: "log: 256 records a frame", records: 256, prepare: append::<256> },
+    Scenario { name: "log: 1000 x 1000 B a batch", records: 1000, prepare: append_large },
+    Scenario { name: "log: read a warm tail", records: READ_RECORDS, prepare: read_tail },
+    Scenario { name: "log: recover 1 KiB of journal", records: JOURNAL_KIB, prepare: recover },
+];
+
+const READ_RECORDS: u64 = 1000;
+const RECOVERED_RECORDS: u64 = 10_000;
+const JOURNAL_KIB: u64 = log::JOURNAL_BYTES >> 10;
+
+fn batch(records: usize, bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(1_767_225_600_000);
+    for _ in 0..records {
+        builder.push(1_767_225_600_000, None, Some(&vec![0x5a; bytes]), &[]);
+    }
+    builder.build()
+}
+
+fn checksum() -> Box<dyn FnMut()> {
+    let bytes = vec![0x5a; RECORD_BYTES];
+    Box::new(move || {
+        black_box(crc::crc32c(black_box(&bytes)));
+    })
+}
+
+fn verify() -> Box<dyn FnMut()> {
+    let bytes = batch(1, RECORD_BYTES);
+    Box::new(move || {
+        let batch = Batch::parse(black_box(&bytes)).expect("a batch of our own");
+        batch.verify_checksum().expect("unharmed");
+    })
+}
+
+fn decode_produce() -> Box<dyn FnMut()> {
+    let shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
+    let mut question = Question::Produce(Produce::new("orders", &[0], shape));
+    let frame = question.ask().to_vec();
+    let mut session = Session::new(DEFAULT_FRAME_BYTES_MAX);
+    Box::new(move || {
+        let mut received = black_box(&frame[..]);
+        let incoming = session.next(&mut received).expect("a frame of our own");
+        let Some(Incoming::Request(frame)) = incoming else { panic!("a whole request") };
+        let Ok(Request::Produce(produce)) = frame.decode() else { panic!("a produce request") };
+        for topic in produce.topic_data {
+            for partition in topic.partition_data {
+                black_box(partition.records);
+            }
+        }
+    })
+}
+
+fn answer_produce() -> Box<dyn FnMut()> {
+    let mut out = Outgoing::default();
+    Box::new(move || {
+        out.clear();
+        out.respond(
+            ReplyTo { version: 9, correlation_id: 7 },
+            Response {
+                responses: [TopicResponse {
+                    name: black_box("orders"),
+                    partition_responses: [PartitionResponse {
+                        index: 0,
+                        base_offset: black_box(1000),
+                        ..PartitionResponse::default()
+                    }],
+                }],
+                throttle_time_ms: 0,
+                node_endpoints: net::Empty,
+            },
+        );
+        black_box(out.bytes());
+    })
+}
+
+/// `RECORDS` batches of one record, durable together.
+fn append<const RECORDS: usize>() -> Box<dyn FnMut()> {
+    let mut log = Log::new(1);
+    let batch = batch(1, RECORD_BYTES);
+    Box::new(move || {
+        for _ in 0..RECORDS {
+            log.append(&batch);
+        }
+        log.settle();
+    })
+}
+
+fn append_large() -> Box<dyn FnMut()> {
+    let mut log = Log::new(1);
+    let batch = batch(1000, 1000);
+    Box::new(move || {
+        log.append(&batch);
+        log.settle();
+    })
+}
+
+fn read_tail() -> Box<dyn FnMut()> {
+    let mut log = Log::new(1);
+    let batch = batch(1, RECORD_BYTES);
+    for _ in 0..READ_RECORDS {
+        log.append(&batch);
+    }
+    log.settle();
+    let mut spans = Vec::new();
+    Box::new(move || {
+        black_box(log.read_tail(&mut spans));
+    })
+}
+
+/// Opens a journal of many frames again and again.
+fn recover() -> Box<dyn FnMut()> {
+    let mut log = Log::new(16);
+    let batch = batch(1, RECORD_BYTES);
+    for number in 0..RECOVERED_RECORDS {
+        log.append(&batch);
+        if number % 16 == 0 {
+            log.settle();
+        }
+    }
+    log.settle();
+    Box::new(move || {
+        assert!(0 < log.restart(), "there is a journal to read");
+    })
+}
