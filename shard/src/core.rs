@@ -217,14 +217,19 @@ impl Machine for Core {
     }
 
     fn turn(&mut self, now: Now) {
+        // Whatever makes entries comes before the engines seal: an entry that came later would lie
+        // in the open frame until something else happens.
+        for shard in &mut self.shards {
+            shard.retry_held(now);
+        }
+        self.continue_applying(now);
+        self.resume_stalled(now);
         for index in 0..self.shards.len() {
             self.shards[index].turn(now);
             self.report_phase(index);
         }
-        self.continue_applying(now);
         self.collect_answers(now);
         self.end_overdue_jobs(now);
-        self.resume_stalled(now);
         self.flush();
         self.emit_ops();
     }

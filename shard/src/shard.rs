@@ -15,7 +15,7 @@ use base::{
     Batch, Committed, ConnId, Done, Epoch, Instant, Now, Offset, PartitionId, Piece, Seq, ShardId,
     Span, TopicNumber,
 };
-use engine::{AppendError, DiskBytes, Engine, Phase, Read, ReadToken};
+use engine::{AppendError, DiskBytes, Engine, Phase, Read, ReadToken, TimeHit, TimeLookup};
 use net::ErrorCode;
 use replication::Topic;
 
@@ -55,7 +55,12 @@ type Settled = Result<Option<Answer>, ErrorCode>;
 /// Kafka's names for ends, in place of a time.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+/// "There is no such record."
+const NO_OFFSET: Answer = Answer::Offset { offset: -1, timestamp_ms: -1, epoch: -1 };
 
 impl Shard {
     pub(crate) fn new(id: ShardId, engine: Engine) -> Self {
@@ -116,9 +121,9 @@ impl Shard {
                 .check_epoch(id, known_epoch)
                 .and_then(|()| self.fetch(to, id, from, max_bytes, min_one)),
             Ask::Watch { from, until } => self.watch(to, id, from, until),
-            Ask::ListOffset { timestamp, known_epoch } => self
-                .check_epoch(id, known_epoch)
-                .and_then(|()| self.list_offset(now, to, id, timestamp)),
+            Ask::ListOffset { timestamp, known_epoch } => {
+                self.check_epoch(id, known_epoch).and_then(|()| self.list_offset(to, id, timestamp))
+            }
             Ask::DeleteRecords { before } => self.delete_records(now, to, id, before),
             Ask::EpochEnd { epoch, known_epoch } => self
                 .check_epoch(id, known_epoch)
@@ -159,9 +164,8 @@ impl Shard {
         self.engine.done(now, done);
     }
 
-    /// Ends a turn: retries what was held, lets the engine seal, then answers whatever became due.
+    /// Ends a turn: lets the engine seal, then answers whatever became due.
     pub(crate) fn turn(&mut self, now: Now) {
-        self.retry_held(now);
         self.engine.turn(now);
         self.advance_committed();
         self.open_gates();
@@ -203,7 +207,8 @@ impl Shard {
         }
     }
 
-    fn retry_held(&mut self, now: Now) {
+    /// Appends what waited for room, as far as there is.
+    pub(crate) fn retry_held(&mut self, now: Now) {
         for _ in 0..self.held.len() {
             let Some((to, id, bytes)) = self.held.pop_front() else { return };
             let outcome = Batch::parse(&bytes)
@@ -252,15 +257,28 @@ impl Shard {
 
     /// Answers fetches whose bytes came from the disk.
     fn answer_reads(&mut self) {
+        while let Some((token, found)) = self.engine.poll_lookup() {
+            let (to, _) = self.take_reading(token);
+            let answer = found.map_or_else(
+                |error| Answer::Failed(refusal::read(&error)),
+                |hit| hit.map_or(NO_OFFSET, found_at),
+            );
+            self.answers.push_back((to, answer));
+        }
         while let Some((token, read)) = self.engine.poll_read() {
-            let index = self.reading.iter().position(|(of, ..)| *of == token);
-            let (_, to, id) = self.reading.swap_remove(index.expect("it was asked for"));
+            let (to, id) = self.take_reading(token);
             let answer = read.map_err(|error| refusal::read(&error)).and_then(|bytes| {
                 let DiskBytes { pages, from, len } = bytes;
                 self.fetched(id, vec![Piece::Pages { pages, from, len }], len as u32)
             });
             self.answers.push_back((to, answer.unwrap_or_else(Answer::Failed)));
         }
+    }
+
+    fn take_reading(&mut self, token: ReadToken) -> (Asker, PartitionId) {
+        let index = self.reading.iter().position(|(of, ..)| *of == token);
+        let (_, to, id) = self.reading.swap_remove(index.expect("it was asked for"));
+        (to, id)
     }
 
     fn pinned(&mut self, span: Span) -> Piece {
@@ -294,15 +312,31 @@ impl Shard {
     }
 
     /// Answers for the ends at once; a time may need the disk.
-    fn list_offset(&mut self, _now: Now, _to: Asker, id: PartitionId, timestamp: i64) -> Settled {
+    fn list_offset(&mut self, to: Asker, id: PartitionId, timestamp: i64) -> Settled {
         let unknown = ErrorCode::UnknownTopicOrPartition;
-        let offset = match timestamp {
-            LATEST => self.engine.committed(id).ok_or(unknown)?.0,
-            EARLIEST | EARLIEST_LOCAL => self.engine.log_start(id).ok_or(unknown)?.0,
-            _ => return Err(ErrorCode::UnsupportedVersion),
+        let looked_up = match timestamp {
+            LATEST => return Ok(Some(self.end(id, self.engine.committed(id).ok_or(unknown)?.0))),
+            EARLIEST | EARLIEST_LOCAL => {
+                return Ok(Some(self.end(id, self.engine.log_start(id).ok_or(unknown)?.0)));
+            }
+            MAX_TIMESTAMP => self.engine.max_timestamp(id),
+            // Nothing is tiered: there is no such offset.
+            LATEST_TIERED => return Ok(Some(NO_OFFSET)),
+            since_ms => self.engine.lookup_time(id, since_ms),
         };
+        match looked_up.map_err(|error| refusal::read(&error))? {
+            TimeLookup::Hit(hit) => Ok(Some(found_at(hit))),
+            TimeLookup::None => Ok(Some(NO_OFFSET)),
+            TimeLookup::Disk(token) => {
+                self.reading.push((token, to, id));
+                Ok(None)
+            }
+        }
+    }
+
+    fn end(&self, id: PartitionId, offset: Offset) -> Answer {
         let epoch = self.current_epoch(id).map_or(-1, |epoch| epoch.0 as i32);
-        Ok(Some(Answer::Offset { offset: offset.0 as i64, timestamp_ms: -1, epoch }))
+        Answer::Offset { offset: offset.0 as i64, timestamp_ms: -1, epoch }
     }
 
     fn delete_records(
@@ -350,5 +384,13 @@ impl Shard {
     pub(crate) fn forget_partition(&mut self, id: PartitionId) {
         let answers = &mut self.answers;
         self.watches.wake_all(id, |to| answers.push_back((to, Answer::Woken)));
+    }
+}
+
+fn found_at(hit: TimeHit) -> Answer {
+    Answer::Offset {
+        offset: hit.offset.0 as i64,
+        timestamp_ms: hit.timestamp_ms,
+        epoch: hit.epoch.0 as i32,
     }
 }
