@@ -5,7 +5,9 @@
 //! The counts do not depend on what else the machine does, so that a change in them is a change in
 //! the code, or in the compiler.
 
+mod files;
 mod log;
+mod node;
 mod scenarios;
 
 use std::collections::BTreeMap;

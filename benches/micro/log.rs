@@ -1,13 +1,13 @@
 //! An engine over files in memory: what a record costs without a device.
 
-use std::collections::BTreeMap;
-
 use base::{
-    Batch, BrokerTime, Committed, Done, Epoch, FileId, Instant, Now, Offset, Op, Page, PageMemory,
-    PartitionId, ShardId, Span, TopicNumber,
+    Batch, BrokerTime, Committed, Epoch, Instant, Now, Offset, Page, PageMemory, PartitionId,
+    ShardId, Span, TopicNumber,
 };
 use engine::journal::JournalConfig;
 use engine::{Engine, EngineConfig, PartitionSettings, Phase, Read};
+
+use crate::files::Files;
 
 const SHARD: ShardId = ShardId(0);
 const SEGMENT_BYTES: u32 = 4 << 20;
@@ -15,10 +15,6 @@ const SEGMENTS: u16 = 16;
 const RESERVED_SEGMENTS: u16 = 2;
 /// What a restart reads.
 pub(crate) const JOURNAL_BYTES: u64 = SEGMENT_BYTES as u64 * (SEGMENTS + RESERVED_SEGMENTS) as u64;
-
-/// Files that take everything at once.
-#[derive(Debug, Default)]
-struct Files(BTreeMap<FileId, Vec<u8>>);
 
 /// An engine and its files.
 #[derive(Debug)]
@@ -30,40 +26,9 @@ pub(crate) struct Log {
     next: usize,
 }
 
-impl Files {
-    fn perform(&mut self, op: Op, engine: &Engine) -> Done {
-        match op {
-            Op::Write { tok, file, pos, span, pin, .. } => {
-                let bytes = engine.arena().get(span).expect("a pinned span stays");
-                self.write(file, pos, bytes);
-                Done::Wrote { tok, pin, res: Ok(()) }
-            }
-            Op::WritePages { tok, file, pos, pages, .. } => {
-                self.write(file, pos, Page::bytes(&pages));
-                Done::WrotePages { tok, pages, res: Ok(()) }
-            }
-            Op::Read { tok, file, pos, mut into } => {
-                let len = into.len() * base::PAGE_BYTES;
-                let bytes = &self.0[&file][pos as usize..pos as usize + len];
-                Page::bytes_mut(&mut into).copy_from_slice(bytes);
-                Done::Filled { tok, buf: into, res: Ok(()) }
-            }
-            Op::Sync { tok, .. } => Done::Synced { tok, res: Ok(()) },
-            Op::Create { tok, file, bytes } => {
-                self.0.insert(file, vec![0; bytes as usize]);
-                Done::Created { tok, res: Ok(()) }
-            }
-        }
-    }
-
-    fn write(&mut self, file: FileId, pos: u64, bytes: &[u8]) {
-        let into = self.0.get_mut(&file).expect("files are made before they are written");
-        into[pos as usize..pos as usize + bytes.len()].copy_from_slice(bytes);
-    }
-}
-
-fn config() -> EngineConfig {
-    let mut journal = JournalConfig::new(SHARD, 7);
+/// A small journal, so that it goes round.
+pub(crate) fn config(shard: ShardId) -> EngineConfig {
+    let mut journal = JournalConfig::new(shard, 7);
     journal.segment_bytes = SEGMENT_BYTES;
     journal.segments = SEGMENTS;
     journal.reserved_segments = RESERVED_SEGMENTS;
@@ -71,19 +36,18 @@ fn config() -> EngineConfig {
     EngineConfig { bin_bytes: 4 << 20, ..EngineConfig::new(journal) }
 }
 
-fn open(files: &Files) -> Engine {
-    let config = config();
+/// An engine over what is in `files`.
+pub(crate) fn open(shard: ShardId, files: &Files) -> Engine {
+    let config = config(shard);
     let pages = config.arena_bytes() as usize / base::PAGE_BYTES;
-    let existing: Vec<_> =
-        files.0.iter().map(|(file, bytes)| (*file, bytes.len() as u64)).collect();
-    Engine::open(config, PageMemory::Heap(Page::boxed(pages)), &existing)
+    Engine::open(config, PageMemory::Heap(Page::boxed(pages)), &files.listing())
 }
 
 impl Log {
     /// An open engine with so many partitions.
     pub(crate) fn new(partitions: u32) -> Self {
         let files = Files::default();
-        let engine = open(&files);
+        let engine = open(SHARD, &files);
         let mut log = Self { files, engine, now: Now::default(), partitions: Vec::new(), next: 0 };
         log.settle();
         assert!(matches!(log.engine.phase(), Phase::Open), "{:?}", log.engine.phase());
@@ -121,7 +85,7 @@ impl Log {
             self.engine.turn(self.now);
             let mut idle = true;
             while let Some(op) = self.engine.poll_op() {
-                let done = self.files.perform(op, &self.engine);
+                let done = self.files.perform(op, self.engine.arena());
                 self.engine.done(self.now, done);
                 idle = false;
             }
@@ -145,7 +109,7 @@ impl Log {
 
     /// The engine dies and another one opens the same files; how many bytes of journal it read.
     pub(crate) fn restart(&mut self) -> u64 {
-        self.engine = open(&self.files);
+        self.engine = open(SHARD, &self.files);
         self.settle();
         self.engine.recovery_report().map_or(0, |report| report.bytes_read)
     }

@@ -1,6 +1,8 @@
 //! `cargo bench -p benches --bench micro [NAME]`: what the parts of a record's way take in time.
 
+mod files;
 mod log;
+mod node;
 mod scenarios;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -3,12 +3,14 @@
 use std::hint::black_box;
 
 use base::batch::BatchBuilder;
-use base::{Batch, crc};
-use benches::question::{Produce, Question, Shape};
+use base::{Batch, Listener, ShardId, crc};
+use benches::question::{Produce, Question, Refusals, Shape};
+use net::api::create_topics::{self, CreatableTopic};
 use net::api::produce::{PartitionResponse, Response, TopicResponse};
 use net::{DEFAULT_FRAME_BYTES_MAX, Incoming, Outgoing, ReplyTo, Request, Session};
 
 use crate::log::{self, Log};
+use crate::node::Node;
 
 /// One part.
 pub(crate) struct Scenario {
@@ -30,6 +32,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "log: 16 records a frame", records: 16, prepare: append::<16> },
     Scenario { name: "log: 256 records a frame", records: 256, prepare: append::<256> },
     Scenario { name: "log: 1000 x 1000 B a batch", records: 1000, prepare: append_large },
+    Scenario { name: "core view: produce and ack", records: 1, prepare: ask_core_view },
+    Scenario { name: "node view: the same, relayed", records: 1, prepare: ask_relayed },
     Scenario { name: "log: read a warm tail", records: READ_RECORDS, prepare: read_tail },
     Scenario { name: "log: recover 1 KiB of journal", records: JOURNAL_KIB, prepare: recover },
 ];
@@ -120,6 +124,42 @@ fn append_large() -> Box<dyn FnMut()> {
     Box::new(move || {
         log.append(&batch);
         log.settle();
+    })
+}
+
+/// A request of one record, from its bytes to the bytes of its answer, on the core that owns the
+/// partition.
+fn ask_core_view() -> Box<dyn FnMut()> {
+    ask(Listener::Core(ShardId(0)), ShardId(0))
+}
+
+/// The same on a core that has to pass it on.
+fn ask_relayed() -> Box<dyn FnMut()> {
+    ask(Listener::Node, ShardId(1))
+}
+
+fn ask(listener: Listener, owner: ShardId) -> Box<dyn FnMut()> {
+    let mut node = Node::new(listener);
+    let create = create_topics::Request {
+        topics: [CreatableTopic {
+            name: "orders",
+            num_partitions: 2,
+            replication_factor: -1,
+            assignments: net::Empty,
+            configs: net::Empty,
+        }],
+        timeout_ms: 1000,
+        validate_only: false,
+    };
+    node.ask(&Node::frame(4, create));
+    let partition = node.partition_of(owner);
+    let shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
+    let mut question = Question::Produce(Produce::new("orders", &[partition], shape));
+    let mut refusals = Refusals::default();
+    Box::new(move || {
+        let answer = node.ask(question.ask());
+        question.check(&answer[4..], &mut refusals).expect("an answer to produce");
+        assert!(refusals.is_empty(), "{refusals:?}");
     })
 }
 
