@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a server.
-    #[command(after_help = serve_args::EXAMPLES, hide = true)]
+    #[command(after_help = serve_args::EXAMPLES)]
     Serve(ServeArgs),
     /// Write records to a topic, from lines or files.
     #[command(after_help = produce::EXAMPLES)]

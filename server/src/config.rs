@@ -15,10 +15,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use ring::PollMode;
+use ring::feature::FeatureSet;
 use thiserror::Error;
 
 pub use raw::{Origin, RawConfig};
-pub use value::{AdvertisedHost, ByteSize, ListenAddress, PollMode};
+pub use value::{AdvertisedHost, ByteSize, Count, JournalWindow, ListenAddress};
 
 /// The settings of one server.
 #[derive(Debug)]
@@ -30,8 +32,30 @@ pub struct Config {
     pub admin: Admin,
     /// Data cores; the number of shards limits them.
     pub cores: NonZeroU16,
+    pub pin: bool,
     pub poll: PollMode,
+    pub topics: TopicDefaults,
+    pub limits: Limits,
+    /// Journal frames in flight, 1–4.
+    pub journal_window: u8,
+    pub bins_max: u32,
+    pub ring_disabled: FeatureSet,
     pub format: FormatSettings,
+}
+
+/// What a topic has that is created without saying.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicDefaults {
+    pub partitions: u32,
+    pub auto_create: bool,
+}
+
+/// What clients may ask of one data core.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connections: u32,
+    pub request_bytes: u32,
+    pub fetch_bytes: u32,
 }
 
 /// Where clients come in, and where they are told to come.
@@ -113,28 +137,60 @@ impl Config {
             core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
             admin: admin(raw)?,
             cores: raw.optional("cores")?.unwrap_or_else(default_cores),
+            pin: raw.required("pin")?,
             poll: raw.required("poll")?,
+            topics: TopicDefaults {
+                partitions: raw.required::<Count>("topics.partitions")?.0,
+                auto_create: raw.required("topics.auto_create")?,
+            },
+            limits: Limits::resolve(raw)?,
+            journal_window: raw.required::<JournalWindow>("journal.window")?.0,
+            bins_max: raw.required::<Count>("bins.max")?.0,
+            ring_disabled: raw.optional("ring.disable")?.unwrap_or(FeatureSet::EMPTY),
             format: FormatSettings::resolve(raw)?,
         })
     }
 }
 
+impl Limits {
+    fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
+        let bytes = |key| {
+            let size = sized(raw, key, "from 1MiB to 1GiB", |b| (1 << 20..=1 << 30).contains(&b))?;
+            Ok(u32::try_from(size.0).expect("at most 1 GiB"))
+        };
+        Ok(Self {
+            connections: raw.required::<Count>("limits.connections")?.0,
+            request_bytes: bytes("limits.request_bytes")?,
+            fetch_bytes: bytes("limits.fetch_bytes")?,
+        })
+    }
+}
+
+fn sized(
+    raw: &RawConfig,
+    key: &'static str,
+    limits: &'static str,
+    fits: fn(u64) -> bool,
+) -> Result<ByteSize, ConfigError> {
+    let value: ByteSize = raw.required(key)?;
+    if fits(value.0) {
+        return Ok(value);
+    }
+    Err(ConfigError::OutOfRange { origin: raw.origin(key), limits, value })
+}
+
 impl FormatSettings {
     fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
         let sized = |key, limits, fits: fn(u64) -> bool| {
-            let given: Option<ByteSize> = raw.optional(key)?;
-            let value: ByteSize = raw.required(key)?;
-            if !fits(value.0) {
-                return Err(ConfigError::OutOfRange { origin: raw.origin(key), limits, value });
-            }
-            Ok(Fixed { value, given: given.is_some() })
+            let given = raw.optional::<ByteSize>(key)?.is_some();
+            Ok(Fixed { value: sized(raw, key, limits, fits)?, given })
         };
         Ok(Self {
             shards: raw.optional("shards")?,
             journal_bytes: sized(
                 "journal.bytes",
-                "a multiple of 1MiB from 16MiB to 64GiB",
-                |bytes| (16 << 20..=64 << 30).contains(&bytes) && bytes.is_multiple_of(1 << 20),
+                "a multiple of 1MiB from 16MiB to 768MiB",
+                |bytes| (16 << 20..=768 << 20).contains(&bytes) && bytes.is_multiple_of(1 << 20),
             )?,
             bin_bytes: sized("bins.bytes", "a multiple of 1MiB from 4MiB to 4GiB", |bytes| {
                 (4 << 20..=4 << 30).contains(&bytes) && bytes.is_multiple_of(1 << 20)

@@ -12,7 +12,6 @@
 //! is refused before the lock is made.
 
 pub mod file_system;
-pub mod files;
 pub mod lock;
 pub mod meta;
 
@@ -25,9 +24,6 @@ use thiserror::Error;
 use crate::config::{ByteSize, Config};
 use lock::FolderLock;
 pub use meta::Meta;
-
-/// The control shard's id: no data shard can have it.
-pub const CONTROL_SHARD: ShardId = ShardId(u16::MAX);
 
 /// A folder that this process holds.
 #[derive(Debug)]
@@ -81,12 +77,6 @@ pub enum FolderError {
     )]
     Volatile { path: PathBuf, name: &'static str },
     #[error(
-        "{} lies on a file system without direct I/O (O_DIRECT): name a folder on ext4 or XFS with \
-         --data",
-        .0.display()
-    )]
-    NoDirectIo(PathBuf),
-    #[error(
         "{} was formatted with {found} for {flag}, which cannot change: leave {flag} out, or format \
          another folder with --data",
         path.display()
@@ -98,10 +88,10 @@ impl DataFolder {
     /// Takes the folder that `config` names, and formats it if it is new. `waiting` is called with
     /// the recorded pid before a wait for a dead server's lock.
     pub fn open(config: &Config, waiting: impl FnOnce(u32)) -> Result<Self, FolderError> {
-        let path = config.data.clone();
-        make_folder(&path)?;
+        // Glommio opens absolute paths only.
+        let path = make_folder(&config.data)?;
         refuse_foreign(&path)?;
-        file_system::check(&path)?;
+        file_system::refuse_volatile(&path)?;
         let lock = FolderLock::take(&path, waiting)?;
         let existing = Meta::read(&path)?;
         let formatted_now = existing.is_none();
@@ -125,6 +115,11 @@ impl DataFolder {
         &self.meta
     }
 
+    /// Remembers that the shard's journal holds a durable frame.
+    pub fn activate(&mut self, shard: ShardId) -> Result<(), FolderError> {
+        self.meta.activate(&self.path, shard)
+    }
+
     /// Whether this start made it.
     #[must_use]
     pub fn formatted_now(&self) -> bool {
@@ -140,7 +135,7 @@ impl DataFolder {
     /// The folder of one shard's files.
     #[must_use]
     pub fn shard_path(&self, shard: ShardId) -> PathBuf {
-        if shard == CONTROL_SHARD {
+        if shard == ShardId::CONTROL {
             self.path.join("control")
         } else {
             self.path.join(format!("shard-{shard}"))
@@ -148,9 +143,10 @@ impl DataFolder {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), FolderError> {
-    match std::fs::create_dir_all(path) {
-        Ok(()) => Ok(()),
+/// The folder's absolute path, once it exists.
+fn make_folder(path: &Path) -> Result<PathBuf, FolderError> {
+    match std::fs::create_dir_all(path).and_then(|()| path.canonicalize()) {
+        Ok(path) => Ok(path),
         Err(_) if path.exists() => Err(FolderError::NotAFolder(path.to_owned())),
         Err(source) => Err(FolderError::Io { action: "create", path: path.to_owned(), source }),
     }
@@ -158,7 +154,7 @@ fn make_folder(path: &Path) -> Result<(), FolderError> {
 
 /// Names that a folder may hold before `meta.toml` does: a crash during format leaves the first
 /// two, `mkfs` the last.
-const HARMLESS: [&str; 4] = [lock::NAME, meta::DRAFT, file_system::PROBE, "lost+found"];
+const HARMLESS: [&str; 3] = [lock::NAME, meta::DRAFT, "lost+found"];
 
 fn refuse_foreign(path: &Path) -> Result<(), FolderError> {
     let io = |source| FolderError::Io { action: "read", path: path.to_owned(), source };

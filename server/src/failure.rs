@@ -3,10 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use base::CoreId;
 use thiserror::Error;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::control::ControlError;
 use crate::data_folder::FolderError;
 use crate::listen::ListenError;
 
@@ -19,8 +21,24 @@ pub enum Failure {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Listen(#[from] ListenError),
-    #[error("this build has no data cores yet: it checks settings, folder and ports only")]
-    NoCores,
+    #[error(transparent)]
+    Ring(ring::SetupError),
+    #[error("cannot find out which CPUs may be used: {0}")]
+    Cpus(io::Error),
+    #[error(transparent)]
+    Device(ring::device::DeviceError),
+    #[error(transparent)]
+    ShardFolder(ring::FolderError),
+    #[error(transparent)]
+    Memory(ring::memory::MapError),
+    #[error("the system lacks what a core needs (threads, descriptors): {0}")]
+    Thread(io::Error),
+    #[error("{name} cannot serve: {reason}")]
+    Shard { name: String, reason: String },
+    #[error("data core {core} ended: {reason}")]
+    Core { core: CoreId, reason: String },
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("cannot read {}: {source}", path.display())]

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod data_folder;
 pub mod failure;
 pub mod listen;

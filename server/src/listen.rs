@@ -95,8 +95,44 @@ pub fn shared(
         .collect()
 }
 
-/// The only listener on `address`.
-pub fn single(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
+/// `count` listeners on ports in a row, each the only one on its port. With port 0 the kernel picks
+/// the first, again until the others are free.
+pub fn consecutive(
+    first: SocketAddr,
+    count: u16,
+    flag: &'static str,
+) -> Result<Vec<TcpListener>, ListenError> {
+    let mut attempts = if first.port() == 0 { 100 } else { 1 };
+    loop {
+        attempts -= 1;
+        match consecutive_once(first, count, flag) {
+            Err(ListenError::InUse { .. }) if 0 < attempts => {}
+            result => return result,
+        }
+    }
+}
+
+fn consecutive_once(
+    first: SocketAddr,
+    count: u16,
+    flag: &'static str,
+) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = vec![single(first, flag)?];
+    let first = listeners[0].local_addr().map_err(|error| explain(first, flag, error))?;
+    for number in 1..count {
+        let beyond = ListenError::BeyondLastPort { shards: count, first };
+        listeners.push(single(core_address(first, number).ok_or(beyond)?, flag)?);
+    }
+    Ok(listeners)
+}
+
+/// Checks that nobody listens on `address`, for one who binds it later. With port 0 the kernel picks
+/// one.
+pub fn probe(address: SocketAddr, flag: &'static str) -> Result<SocketAddr, ListenError> {
+    single(address, flag)?.local_addr().map_err(|error| explain(address, flag, error))
+}
+
+fn single(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
     let explain = |source| explain(address, flag, source);
     let socket = bind(address, false).map_err(explain)?;
     socket.listen(BACKLOG).map_err(explain)?;
@@ -140,6 +176,16 @@ mod tests {
         assert!(second.contains(&format!("port {}", address.port())), "{second}");
         assert!(second.contains("--listen"), "{second}");
         assert!(matches!(single(address, "--admin"), Err(ListenError::InUse { .. })));
+    }
+
+    #[test]
+    fn ports_of_shards_stand_in_a_row() {
+        let listeners = consecutive(loopback(0), 3, "--core-listen").expect("free ports");
+        let ports: Vec<_> =
+            listeners.iter().map(|l| l.local_addr().expect("bound").port()).collect();
+        assert_eq!(ports, [ports[0], ports[0] + 1, ports[0] + 2]);
+        let taken = consecutive(loopback(ports[0] - 1), 2, "--core-listen");
+        assert!(matches!(taken, Err(ListenError::InUse { .. })));
     }
 
     #[test]

@@ -1,50 +1,103 @@
 //! `chiplog serve`: from settings to a running server, and back to a sealed log.
+//!
+//! ```text
+//!  main thread     settings ─▶ folder ─▶ sockets ─▶ plans ─▶ … events … ─▶ joins all, exits
+//!  data core N     ring::Reactor runs shard::Core            │ ▲
+//!  control core    glommio runs shard::ControlShard, HTTP    │ └ started, recovered, ready, ended
+//!  signals         SIGTERM, Ctrl-C ──────────────────────────┘
+//! ```
+
+mod cores;
+mod data_core;
+mod engines;
+mod report;
+mod sockets;
+mod supervisor;
+pub(crate) mod watched;
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use base::{CoreId, ShardId};
+use ring::{RingOptions, StartReport, Stopped};
 
 use crate::cli::serve_args::ServeArgs;
-use crate::config::Config;
 use crate::data_folder::DataFolder;
 use crate::failure::Failure;
-use crate::listen::{self, ListenError};
-use crate::output;
+use crate::{output, signals};
+use cores::Assignment;
+use report::Report;
+use sockets::Sockets;
+use supervisor::Supervisor;
+use watched::Recovered;
+
+/// How long files of a killed server are waited for, once its lock is free.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What threads tell the main thread.
+#[derive(Debug)]
+pub enum Event {
+    CoreStarted {
+        core: CoreId,
+        report: StartReport,
+    },
+    Recovered(Box<Recovered>),
+    /// The shard's journal holds a durable frame.
+    Activated(ShardId),
+    ShardFailed {
+        shard: ShardId,
+        reason: String,
+    },
+    ControlFailed(String),
+    /// Every shard that can serve does.
+    Ready,
+    CoreEnded {
+        core: CoreId,
+        result: Result<Stopped, String>,
+    },
+    StopAsked,
+}
 
 /// Serves until a signal asks to stop.
 pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let started = Instant::now();
     let config = args.resolve()?;
+    abort_on_panic();
+    let ring = RingOptions { disabled: config.ring_disabled, ..RingOptions::default() };
+    let features = ring::probe(&ring).map_err(Failure::Ring)?;
     let folder = DataFolder::open(&config, |pid| {
         output::note(format_args!(
             "process {pid}, which served this folder, is gone; waiting for the kernel to close its \
              files"
         ));
     })?;
-    let _sockets = Sockets::open(&config, folder.meta().shard_count())?;
-    Err(Failure::NoCores)
+    let assignment =
+        Assignment::new(&config, folder.meta().shard_count()).map_err(Failure::Cpus)?;
+    let sockets = Sockets::open(&config, &assignment)?;
+    let report = Report::start(started, &config, &folder, &assignment, &sockets, &features);
+    report.device(ring::measure_dsync(folder.path(), &ring).map_err(Failure::Device)?);
+    let (events, heard) = channel();
+    let stop = events.clone();
+    signals::on_stop(move || {
+        // Nobody listens any more if the server is already ending for another reason.
+        let _ = stop.send(Event::StopAsked);
+    })
+    .map_err(Failure::Signals)?;
+    let plans = engines::plan(&config, &folder, &assignment, sockets, &events, args)?;
+    report.memory(&plans);
+    let stoppers = plans.stoppers();
+    let control = plans.control.start()?;
+    let cores = plans.cores.into_iter().map(data_core::CorePlan::start).collect::<Result<_, _>>();
+    let cores = cores.map_err(Failure::Thread)?;
+    Supervisor { heard, report, folder, stoppers, cores, control }.run()
 }
 
-/// Every socket the server listens on.
-#[derive(Debug)]
-pub struct Sockets {
-    /// One per data core, all on one port.
-    pub node: Vec<std::net::TcpListener>,
-    /// One per shard.
-    pub cores: Vec<std::net::TcpListener>,
-    pub admin: std::net::TcpListener,
-}
-
-impl Sockets {
-    /// Claims every port, or none.
-    pub fn open(config: &Config, shards: u16) -> Result<Self, ListenError> {
-        let first = config.core_view.listen;
-        let others = [("--listen", config.node_view.listen), ("--admin", config.admin.listen)];
-        listen::check_overlap(first, shards, &others)?;
-        let cores = config.cores.get().min(shards);
-        let core_listener = |shard| {
-            let address = listen::core_address(first, shard).expect("checked for overlap above");
-            listen::single(address, "--core-listen")
-        };
-        Ok(Self {
-            node: listen::shared(config.node_view.listen, cores, "--listen")?,
-            cores: (0..shards).map(core_listener).collect::<Result<_, _>>()?,
-            admin: listen::single(config.admin.listen, "--admin")?,
-        })
-    }
+/// A core that lost its state machine must take the process along: what it had not acked is safe,
+/// and a half-dead server is worse than none.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
 }

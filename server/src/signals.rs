@@ -1,7 +1,6 @@
 //! SIGTERM and Ctrl-C: the first asks for a clean stop, the second ends the process at once.
 
 use std::io;
-use std::sync::mpsc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -21,14 +20,4 @@ pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
     Ok(())
-}
-
-/// A receiver that hears of the first signal.
-pub fn stop_requested() -> io::Result<mpsc::Receiver<()>> {
-    let (sender, receiver) = mpsc::channel();
-    on_stop(move || {
-        // Nobody listens any more if the server is already stopping for another reason.
-        let _ = sender.send(());
-    })?;
-    Ok(receiver)
 }

@@ -132,6 +132,16 @@ impl ControlShard {
         Ok(())
     }
 
+    /// Whether nothing more is to be waited for: every shard serves or has failed, and one serves.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let serves = |shard: &ShardProgress| matches!(shard, ShardProgress::Booting(index) if *index <= self.in_force());
+        let has_failed = |shard: &ShardProgress| matches!(shard, ShardProgress::Failed(_));
+        matches!(self.stage, Stage::Leading)
+            && self.shards.iter().any(serves)
+            && self.shards.iter().all(|shard| serves(shard) || has_failed(shard))
+    }
+
     /// Why the node cannot serve at all, if so.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {

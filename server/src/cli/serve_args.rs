@@ -24,9 +24,30 @@ pub struct ServeArgs {
     file: Option<PathBuf>,
     /// Parallel to [`SETTINGS`].
     flags: Vec<Option<String>>,
+    /// A known-wrong behaviour to plant.
+    #[cfg(feature = "mutants")]
+    mutant: Option<String>,
 }
 
 impl ServeArgs {
+    /// The mutant planted in the engines, if any.
+    #[must_use]
+    pub fn engine_mutant(&self) -> engine::Planted {
+        #[cfg(feature = "mutants")]
+        return self.mutant.as_deref().and_then(engine::Planted::named).unwrap_or_default();
+        #[cfg(not(feature = "mutants"))]
+        engine::Planted::default()
+    }
+
+    /// The mutant planted in the rings, if any.
+    #[must_use]
+    pub fn ring_mutant(&self) -> ring::mutant::Planted {
+        #[cfg(feature = "mutants")]
+        return self.mutant.as_deref().and_then(ring::mutant::Planted::named).unwrap_or_default();
+        #[cfg(not(feature = "mutants"))]
+        ring::mutant::Planted::default()
+    }
+
     /// The settings of file, environment and flags together.
     pub fn resolve(&self) -> Result<Config, ConfigError> {
         let mut raw = RawConfig::default();
@@ -56,6 +77,10 @@ impl FromArgMatches for ServeArgs {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         self.file = matches.get_one("config").cloned();
+        #[cfg(feature = "mutants")]
+        {
+            self.mutant = matches.get_one("mutant").cloned();
+        }
         self.flags = SETTINGS.iter().map(|s| matches.get_one(s.key).cloned()).collect();
         Ok(())
     }
@@ -69,7 +94,8 @@ impl Args for ServeArgs {
             .env("CHIPLOG_CONFIG")
             .value_parser(value_parser!(PathBuf))
             .help("A TOML file with settings; environment and flags win over it");
-        SETTINGS.iter().fold(command.arg(config), |command, setting| {
+        let command = with_mutants(command.arg(config));
+        SETTINGS.iter().fold(command, |command, setting| {
             let default = match setting.default {
                 "" => String::new(),
                 text => format!(" [default: {text}]"),
@@ -85,4 +111,18 @@ impl Args for ServeArgs {
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+#[cfg(feature = "mutants")]
+fn with_mutants(command: Command) -> Command {
+    let engine = engine::Mutant::ALL.iter().map(|mutant| mutant.name());
+    let ring = ring::mutant::Mutant::ALL.iter().map(|mutant| mutant.name());
+    let names: Vec<&str> = engine.chain(ring).collect();
+    let help = "Plant a known-wrong behaviour, for a test to catch";
+    command.arg(Arg::new("mutant").long("mutant").value_name("NAME").value_parser(names).help(help))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn with_mutants(command: Command) -> Command {
+    command
 }

@@ -99,10 +99,54 @@ pub const SETTINGS: &[Setting] = &[
                while there is work) or `park` (sleeps at once)",
     },
     Setting {
+        key: "pin",
+        value: "BOOL",
+        default: "true",
+        help: "Whether each data core keeps to a CPU of its own, if there are enough; `false` where \
+               several servers share a machine",
+    },
+    Setting {
+        key: "topics.partitions",
+        value: "N",
+        default: "1",
+        help: "Partitions of a topic that is created without a number of its own",
+    },
+    Setting {
+        key: "topics.auto_create",
+        value: "BOOL",
+        default: "true",
+        help: "Whether a client that asks for an unknown topic creates it",
+    },
+    Setting {
+        key: "limits.connections",
+        value: "N",
+        default: "10000",
+        help: "Client connections of each data core; more are closed at once",
+    },
+    Setting {
+        key: "limits.request_bytes",
+        value: "SIZE",
+        default: "100MiB",
+        help: "The largest request; the connection of a larger one is closed",
+    },
+    Setting {
+        key: "limits.fetch_bytes",
+        value: "SIZE",
+        default: "55MiB",
+        help: "Record bytes in one answer to a consumer; a single larger batch is sent all the same",
+    },
+    Setting {
         key: "journal.bytes",
         value: "SIZE",
         default: "512MiB",
-        help: "The journal of each shard, in 16 segments; fixed when the data folder is formatted",
+        help: "The journal of each shard, in 16 segments, mirrored in memory with an eighth more; \
+               fixed when the data folder is formatted",
+    },
+    Setting {
+        key: "journal.window",
+        value: "N",
+        default: "2",
+        help: "Journal writes in flight at one time: 1 to 4",
     },
     Setting {
         key: "bins.bytes",
@@ -110,6 +154,13 @@ pub const SETTINGS: &[Setting] = &[
         default: "256MiB",
         help: "One bin: a large file that data moves to from the journal; fixed when the data \
                folder is formatted",
+    },
+    Setting { key: "bins.max", value: "N", default: "4096", help: "Bins that each shard may have" },
+    Setting {
+        key: "ring.disable",
+        value: "FEATURE,...",
+        default: "",
+        help: "Features of io_uring to do without, for finding a kernel's fault",
     },
 ];
 

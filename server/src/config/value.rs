@@ -5,6 +5,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use ring::feature::FeatureSet;
+use ring::{Feature, PollMode};
+
 /// A type that a setting's text becomes.
 pub trait Value: Sized {
     /// Completes "expects …" in an error.
@@ -75,34 +78,53 @@ impl Value for AdvertisedHost {
     }
 }
 
-/// How a data core waits for work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollMode {
-    Spin,
-    Adaptive,
-    Park,
-}
-
 impl Value for PollMode {
     const EXPECTED: &'static str = "`spin`, `adaptive` or `park`";
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
-            "spin" => Some(Self::Spin),
-            "adaptive" => Some(Self::Adaptive),
-            "park" => Some(Self::Park),
-            _ => None,
-        }
+        text.parse().ok()
     }
 }
 
-impl fmt::Display for PollMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Spin => "spin",
-            Self::Adaptive => "adaptive",
-            Self::Park => "park",
-        })
+impl Value for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// A number of things, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u32);
+
+impl Value for Count {
+    const EXPECTED: &'static str = "a whole number from 1 to 1000000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).map(Self)
+    }
+}
+
+/// Journal frames in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalWindow(pub u8);
+
+impl Value for JournalWindow {
+    const EXPECTED: &'static str = "1, 2, 3 or 4";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|frames| (1..=4).contains(frames)).map(Self)
+    }
+}
+
+impl Value for FeatureSet {
+    const EXPECTED: &'static str = "names of ring features, separated by commas: single-issuer, \
+        defer-taskrun, coop-taskrun, taskrun-flag, submit-all, no-sqarray, cq-size, \
+        registered-ring, registered-files, registered-buffers, multishot-recv, no-iowait, msg-ring";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.split(',').map(|name| name.trim().parse::<Feature>().ok()).collect()
     }
 }
 
@@ -162,6 +184,15 @@ mod tests {
         for bad in ["9092", ":9092", "127.0.0.1", "127.0.0.1:port", "127.0.0.1:70000"] {
             assert_eq!(ListenAddress::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn every_ring_feature_is_named_where_names_are_expected() {
+        for feature in Feature::ALL {
+            assert!(FeatureSet::EXPECTED.contains(feature.name()), "{}", feature.name());
+        }
+        assert_eq!(FeatureSet::parse("msg-ring, cq-size").map(|set| set.iter().count()), Some(2));
+        assert_eq!(FeatureSet::parse("sqpoll"), None);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! `meta.toml`: what a folder was formatted with. Written once, whole, before anything else.
+//! `meta.toml`: what a folder was formatted with. Written whole, before anything else.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use base::{NodeId, ShardId};
+use replication::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::{CONTROL_SHARD, FolderError, sync_folder};
+use super::{FolderError, sync_folder};
 use crate::config::Config;
 
 pub const NAME: &str = "meta.toml";
@@ -23,16 +24,45 @@ const HEADING: &str = "# Identity and geometry of a Chiplog data folder. Do not 
 #[serde(deny_unknown_fields)]
 pub struct Meta {
     format: i64,
-    /// 128 random bits, as Kafka writes them: 22 letters of URL-safe base64.
-    pub cluster_id: String,
+    cluster: ClusterId,
     node: u16,
     /// Per data shard.
     pub journal_bytes: u64,
     pub control_journal_bytes: u64,
     pub bin_bytes: u64,
-    control_journal: JournalId,
+    control: Journal,
     /// One per data shard, in the order of their ids.
-    shard_journals: Vec<JournalId>,
+    shard: Vec<Journal>,
+}
+
+/// What is known of a shard's journal before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Journal {
+    id: JournalId,
+    /// It has held a durable frame: if it is empty at a later start, it was lost.
+    activated: bool,
+}
+
+/// 128 random bits as hex digits; shown to clients as Kafka writes ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct ClusterId(u128);
+
+impl TryFrom<String> for ClusterId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        u128::from_str_radix(&text, 16)
+            .map(Self)
+            .map_err(|_| format!("`{text}` is not a cluster id"))
+    }
+}
+
+impl From<ClusterId> for String {
+    fn from(id: ClusterId) -> Self {
+        format!("{:032x}", id.0)
+    }
 }
 
 /// A journal's random id: seeds the checksum of its frames, so that no frame of another journal
@@ -57,7 +87,7 @@ impl From<JournalId> for String {
     }
 }
 
-const CONTROL_JOURNAL_BYTES: u64 = 64 << 20;
+const CONTROL_JOURNAL_BYTES: u64 = 16 << 20;
 
 impl Meta {
     /// The meta of `folder`, or `None` if it has none yet.
@@ -84,7 +114,7 @@ impl Meta {
         }
         let meta: Self =
             table.try_into().map_err(|e: toml::de::Error| damaged(e.message().to_owned()))?;
-        if meta.shard_journals.is_empty() {
+        if meta.shard.is_empty() {
             return Err(damaged("it names no shards".to_owned()));
         }
         Ok(Some(meta))
@@ -95,13 +125,13 @@ impl Meta {
         let shards = config.format.shards.unwrap_or(config.cores).get();
         let meta = Self {
             format: FORMAT,
-            cluster_id: cluster_id(),
+            cluster: ClusterId(u128::from(random()) << 64 | u128::from(random())),
             node: 0,
             journal_bytes: config.format.journal_bytes.value.0,
             control_journal_bytes: CONTROL_JOURNAL_BYTES,
             bin_bytes: config.format.bin_bytes.value.0,
-            control_journal: JournalId(random()),
-            shard_journals: (0..shards).map(|_| JournalId(random())).collect(),
+            control: Journal::new(),
+            shard: (0..shards).map(|_| Journal::new()).collect(),
         };
         meta.write(folder)?;
         Ok(meta)
@@ -124,6 +154,11 @@ impl Meta {
     }
 
     #[must_use]
+    pub fn cluster(&self) -> Uuid {
+        Uuid(self.cluster.0.to_be_bytes())
+    }
+
+    #[must_use]
     pub fn node(&self) -> NodeId {
         NodeId(self.node)
     }
@@ -131,32 +166,48 @@ impl Meta {
     /// Data shards.
     #[must_use]
     pub fn shard_count(&self) -> u16 {
-        u16::try_from(self.shard_journals.len()).expect("at most 512 shards are formatted")
+        u16::try_from(self.shard.len()).expect("at most 512 shards are formatted")
     }
 
     /// The random id of a shard's journal. Panics if there is no such shard.
     #[must_use]
     pub fn journal_id(&self, shard: ShardId) -> u64 {
-        if shard == CONTROL_SHARD {
-            self.control_journal.0
-        } else {
-            self.shard_journals[usize::from(shard.0)].0
+        self.journal(shard).id.0
+    }
+
+    /// Whether the shard's journal has held a durable frame. Panics if there is no such shard.
+    #[must_use]
+    pub fn is_activated(&self, shard: ShardId) -> bool {
+        self.journal(shard).activated
+    }
+
+    /// Remembers that the shard's journal holds a durable frame.
+    pub fn activate(&mut self, folder: &Path, shard: ShardId) -> Result<(), FolderError> {
+        let journal = match shard {
+            ShardId::CONTROL => &mut self.control,
+            ShardId(number) => &mut self.shard[usize::from(number)],
+        };
+        if !journal.activated {
+            journal.activated = true;
+            self.write(folder)?;
         }
+        Ok(())
+    }
+
+    fn journal(&self, shard: ShardId) -> &Journal {
+        match shard {
+            ShardId::CONTROL => &self.control,
+            ShardId(number) => &self.shard[usize::from(number)],
+        }
+    }
+}
+
+impl Journal {
+    fn new() -> Self {
+        Self { id: JournalId(random()), activated: false }
     }
 }
 
 fn random() -> u64 {
     getrandom::u64().expect("the kernel has randomness once it runs programs")
-}
-
-fn cluster_id() -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bits = u128::from(random()) << 64 | u128::from(random());
-    let mut letters = [0; 22];
-    // 22 letters hold 132 bits: the last one carries only two.
-    for letter in &mut letters {
-        *letter = ALPHABET[(bits & 63) as usize];
-        bits >>= 6;
-    }
-    letters.iter().map(|letter| char::from(*letter)).collect()
 }

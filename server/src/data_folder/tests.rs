@@ -35,7 +35,20 @@ fn a_formatted_folder_keeps_its_identity() {
     assert_eq!(second.meta(), &meta);
     assert_eq!(meta.shard_count(), 3);
     assert_ne!(meta.journal_id(ShardId(0)), meta.journal_id(ShardId(1)));
-    assert_eq!(meta.cluster_id.len(), 22);
+    assert!(!meta.is_activated(ShardId(1)));
+}
+
+#[test]
+fn a_journal_that_was_used_is_remembered() {
+    let home = folder();
+    let mut first = open(home.path(), &[("shards", "2")]).expect("a new folder");
+    first.activate(ShardId(1)).expect("writable");
+    first.activate(ShardId::CONTROL).expect("writable");
+    drop(first);
+    let second = open(home.path(), &[]).expect("the same folder");
+    let activated =
+        [ShardId(0), ShardId(1), ShardId::CONTROL].map(|s| second.meta().is_activated(s));
+    assert_eq!(activated, [false, true, true]);
 }
 
 #[test]
@@ -44,7 +57,7 @@ fn what_was_fixed_at_format_cannot_be_changed() {
     drop(open(home.path(), &[("shards", "2")]).expect("a new folder"));
     let error = open(home.path(), &[("shards", "3")]).expect_err("two shards").to_string();
     assert!(error.contains("was formatted with 2 for --shards"), "{error}");
-    let error = open(home.path(), &[("journal.bytes", "1GiB")]).expect_err("512 MiB").to_string();
+    let error = open(home.path(), &[("journal.bytes", "64MiB")]).expect_err("512 MiB").to_string();
     assert!(error.contains("512MiB for --journal-bytes"), "{error}");
     open(home.path(), &[("shards", "2"), ("cores", "1")]).expect("fewer cores than shards");
 }

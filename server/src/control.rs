@@ -1,0 +1,116 @@
+//! The control core: one glommio thread beside the data cores. It runs the control shard, whose
+//! operations go to glommio's files and whose mail goes over the ring's mailboxes, and serves
+//! HTTP to operators. If it stalls, appends do not.
+
+mod bell;
+mod clock;
+mod disk;
+mod driver;
+mod http;
+mod metrics;
+mod pages;
+mod wake;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use base::PageMemory;
+use engine::{Engine, EngineConfig};
+use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
+use replication::Uuid;
+use replication::command::NodeRegistered;
+use ring::{Mailboxes, ReactorCounters, ShardFolder};
+use shard::{ControlShard, Mail};
+use thiserror::Error;
+
+use crate::serve::Event;
+use bell::Bell;
+use disk::Disk;
+use driver::Driver;
+use pages::Pages;
+
+/// Everything the control core needs, gathered on the main thread.
+#[derive(Debug)]
+pub struct ControlPlan {
+    pub path: PathBuf,
+    /// The same folder, its files locked.
+    pub folder: ShardFolder,
+    pub engine: EngineConfig,
+    pub memory: PageMemory,
+    pub cluster: Uuid,
+    pub node: NodeRegistered,
+    pub mailboxes: Mailboxes<Mail>,
+    pub admin: SocketAddr,
+    pub token: Option<String>,
+    /// By data core.
+    pub counters: Vec<Arc<ReactorCounters>>,
+    pub events: Sender<Event>,
+}
+
+/// Why the control core does not run.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    #[error("the control core cannot start: {0}")]
+    Start(String),
+    #[error("the control core cannot open its files: {0}")]
+    Files(String),
+    #[error("the control core cannot serve the admin port {address}: {source}")]
+    Admin { address: SocketAddr, source: std::io::Error },
+}
+
+/// A running control core.
+#[derive(Debug)]
+pub struct ControlThread(ExecutorJoinHandle<Result<(), ControlError>>);
+
+impl ControlPlan {
+    /// Starts the thread.
+    pub fn start(self) -> Result<ControlThread, ControlError> {
+        let explain = |error: GlommioError<()>| ControlError::Start(error.to_string());
+        LocalExecutorBuilder::new(Placement::Unbound)
+            .name("control")
+            .io_memory(4 << 20)
+            .ring_depth(128)
+            .spawn(|| async move {
+                let events = self.events.clone();
+                let result = self.run().await;
+                if let Err(error) = &result {
+                    // The main thread listens until this one has been joined.
+                    let _ = events.send(Event::ControlFailed(error.to_string()));
+                }
+                result
+            })
+            .map(ControlThread)
+            .map_err(explain)
+    }
+
+    async fn run(self) -> Result<(), ControlError> {
+        let bell = Rc::new(Bell::default());
+        let existing = self.folder.existing();
+        let files = Disk::open(self.path, self.folder, Rc::clone(&bell)).await;
+        let disk = files.map_err(|error| ControlError::Files(error.to_string()))?;
+        let cores = self.counters.len() as u16;
+        let engine = Engine::open(self.engine, self.memory, &existing);
+        let shard = ControlShard::new(engine, self.cluster, self.node, cores);
+        let shard = Rc::new(RefCell::new(shard));
+        let pages = Pages::new(Rc::clone(&shard), self.counters);
+        let address = self.admin;
+        http::serve(address, self.token, Rc::new(pages))
+            .map_err(|source| ControlError::Admin { address, source })?;
+        let wake = wake::source(self.mailboxes.event())
+            .map_err(|error| ControlError::Start(error.to_string()))?;
+        wake.ring(Rc::clone(&bell));
+        Driver::new(shard, disk, self.mailboxes, bell, self.events).run().await;
+        Ok(())
+    }
+}
+
+impl ControlThread {
+    /// Waits for the end.
+    pub fn join(self) -> Result<(), ControlError> {
+        self.0.join().map_err(|error| ControlError::Start(error.to_string()))?
+    }
+}

@@ -1,0 +1,156 @@
+//! Runs the control shard: mail and completions in, operations and mail out, then sleep.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use base::{CoreId, Input, Machine, Output};
+use futures_lite::future;
+use glommio::timer::Timer;
+use ring::Mailboxes;
+use shard::{ControlShard, Mail};
+
+use super::bell::Bell;
+use super::clock;
+use super::disk::Disk;
+use crate::serve::Event;
+use crate::serve::watched::Watch;
+
+/// How long the shard may take to seal its log after a stop was asked for.
+const STOP_WITHIN: Duration = Duration::from_millis(500);
+/// Between two looks while a data core has no room for its mail.
+const BEHIND: Duration = Duration::from_millis(1);
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    shard: Rc<RefCell<ControlShard>>,
+    disk: Rc<Disk>,
+    boxes: Mailboxes<Mail>,
+    bell: Rc<Bell>,
+    events: Sender<Event>,
+    watch: Watch,
+    /// Mail that found its core's outbox full, and everything behind it.
+    held: VecDeque<(CoreId, Mail)>,
+    stop_by: Option<base::Instant>,
+    was_ready: bool,
+    has_failed: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shard: Rc<RefCell<ControlShard>>,
+        disk: Rc<Disk>,
+        boxes: Mailboxes<Mail>,
+        bell: Rc<Bell>,
+        events: Sender<Event>,
+    ) -> Self {
+        Self {
+            shard,
+            disk,
+            boxes,
+            bell,
+            watch: Watch::new(events.clone()),
+            events,
+            held: VecDeque::new(),
+            stop_by: None,
+            was_ready: false,
+            has_failed: false,
+        }
+    }
+
+    /// Runs until a stop was asked for and carried out.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.turn();
+            if self.is_over() {
+                return;
+            }
+            if self.boxes.may_sleep() {
+                self.sleep().await;
+                self.boxes.woken();
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = clock::now();
+        let shard = Rc::clone(&self.shard);
+        let mut shard = shard.borrow_mut();
+        while let Some((from, mail)) = self.boxes.receive() {
+            shard.handle(now, Input::Mail { from, mail });
+        }
+        while let Some(done) = self.disk.completed() {
+            shard.done(now, done);
+        }
+        if self.stop_by.is_none() && self.boxes.stop_asked() {
+            self.stop_by = Some(now.mono.plus(STOP_WITHIN));
+            shard.handle(now, Input::Stop);
+        }
+        shard.turn(now);
+        self.take_outputs(&mut shard);
+        self.watch.look(base::ShardId::CONTROL, shard.engine());
+        self.report(&shard);
+    }
+
+    fn take_outputs(&mut self, shard: &mut ControlShard) {
+        while let Some(output) = shard.poll() {
+            match output {
+                Output::Disk(op) => self.disk.start(op, shard.arena(base::ShardId::CONTROL)),
+                Output::Mail { to, mail } => self.held.push_back((to, mail)),
+                other => panic!("the control shard has no connections: {other:?}"),
+            }
+        }
+        while let Some((to, mail)) = self.held.pop_front() {
+            if let Err(mail) = self.boxes.send(to, mail) {
+                self.held.push_front((to, mail));
+                break;
+            }
+        }
+        self.boxes.wake();
+    }
+
+    /// Tells the main thread once that clients are served, and once that they cannot be.
+    fn report(&mut self, shard: &ControlShard) {
+        if !self.has_failed
+            && let Some(reason) = shard.failure()
+        {
+            self.has_failed = true;
+            self.tell(Event::ControlFailed(reason.to_owned()));
+        }
+        if !self.was_ready && shard.is_settled() {
+            self.was_ready = true;
+            self.tell(Event::Ready);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // The main thread no longer listens once it is ending.
+        let _ = self.events.send(event);
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(by) = self.stop_by else { return false };
+        self.shard.borrow().stopped() || by <= clock::now().mono
+    }
+
+    async fn sleep(&self) {
+        let timeout = self.shard.borrow().next_timeout();
+        let wanted = [timeout, self.stop_by].into_iter().flatten().min();
+        let wait = wanted.map(|at| at.since(clock::now().mono));
+        let is_behind = self.boxes.is_behind() || !self.held.is_empty();
+        let behind = is_behind.then_some(BEHIND);
+        match [wait, behind].into_iter().flatten().min() {
+            None => self.bell.wait().await,
+            Some(wait) if wait.is_zero() => glommio::executor().yield_task_queue_now().await,
+            Some(wait) => {
+                let alarm = async {
+                    Timer::new(wait).await;
+                };
+                future::or(self.bell.wait(), alarm).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The main thread once all others run: it hears events, and ends the process in order.
+
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use base::ShardId;
+use ring::Stopped;
+
+use super::Event;
+use super::engines::Stoppers;
+use super::report::{Report, shard_name};
+use crate::control::ControlThread;
+use crate::data_folder::DataFolder;
+use crate::failure::Failure;
+use crate::output;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) heard: Receiver<Event>,
+    pub(super) report: Report,
+    pub(super) folder: DataFolder,
+    pub(super) stoppers: Stoppers,
+    pub(super) cores: Vec<JoinHandle<()>>,
+    pub(super) control: ControlThread,
+}
+
+/// How the server's life ends.
+enum End {
+    Asked,
+    Failed(Failure),
+}
+
+impl Supervisor {
+    /// Returns when every thread has ended.
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        let end = self.watch();
+        let cleanly = self.stop_cores();
+        self.stoppers.control.stop();
+        let control = self.control.join();
+        match end {
+            End::Asked => {
+                self.report.stopped(cleanly);
+                Ok(control?)
+            }
+            End::Failed(failure) => Err(failure),
+        }
+    }
+
+    fn watch(&mut self) -> End {
+        let mut failed_shards = 0;
+        let mut is_ready = false;
+        while let Ok(event) = self.heard.recv() {
+            match event {
+                Event::CoreStarted { report, .. } => self.report.core(&report),
+                Event::Recovered(recovered) => self.report.recovered(&recovered),
+                Event::Activated(shard) => {
+                    if let Err(error) = self.folder.activate(shard) {
+                        // Without the mark, a journal that vanishes whole looks like a new one.
+                        output::note(format_args!("{error}"));
+                    }
+                }
+                Event::Ready => {
+                    is_ready = true;
+                    self.report.ready();
+                }
+                Event::ShardFailed { shard: ShardId::CONTROL, .. } => {}
+                Event::ShardFailed { shard, reason } => {
+                    failed_shards += 1;
+                    let failure = Failure::Shard { name: shard_name(shard), reason };
+                    if !is_ready && failed_shards == self.folder.meta().shard_count() {
+                        return End::Failed(failure);
+                    }
+                    output::error(&failure);
+                }
+                Event::ControlFailed(reason) => {
+                    let failure = Failure::Shard { name: shard_name(ShardId::CONTROL), reason };
+                    if !is_ready {
+                        return End::Failed(failure);
+                    }
+                    output::error(&failure);
+                }
+                Event::CoreEnded { core, result } => {
+                    let reason = result.err().unwrap_or_else(|| "it stopped unasked".to_owned());
+                    return End::Failed(Failure::Core { core, reason });
+                }
+                Event::StopAsked => return End::Asked,
+            }
+        }
+        End::Asked
+    }
+
+    /// Data cores first: the control core outlives whoever may still ask it something. Says whether
+    /// all finished what they had begun.
+    fn stop_cores(&mut self) -> bool {
+        self.stoppers.cores.iter().for_each(ring::Stopper::stop);
+        for core in self.cores.drain(..) {
+            core.join().expect("a panic aborts the process");
+        }
+        let is_late =
+            |event| matches!(event, Event::CoreEnded { result: Ok(Stopped::Late) | Err(_), .. });
+        !self.heard.try_iter().any(is_late)
+    }
+}

@@ -1,0 +1,120 @@
+//! What the main thread wants to know of an engine: how its recovery ended, when it first had
+//! something durable, and whether it failed.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+
+use base::{Arena, Done, Input, Instant, Machine, Now, Output, PartitionId, Seq, ShardId};
+use engine::journal::RecoveryReport;
+use engine::{Engine, Halt, Phase};
+use shard::{Core, Mail};
+
+use super::Event;
+
+/// How a shard's recovery ended.
+#[derive(Debug)]
+pub struct Recovered {
+    pub shard: ShardId,
+    pub report: RecoveryReport,
+    /// Partitions that may have lost something.
+    pub halts: Vec<(PartitionId, Halt)>,
+}
+
+/// Looks at engines and tells each change once.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    events: Sender<Event>,
+    seen: BTreeMap<ShardId, Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    recovered: bool,
+    activated: bool,
+    failed: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(events: Sender<Event>) -> Self {
+        Self { events, seen: BTreeMap::new() }
+    }
+
+    /// To be called when a turn has ended.
+    pub(crate) fn look(&mut self, shard: ShardId, engine: &Engine) {
+        let Self { events, seen } = self;
+        let seen = seen.entry(shard).or_default();
+        let tell = |event| {
+            // The main thread no longer listens once it is ending.
+            let _ = events.send(event);
+        };
+        if !seen.recovered
+            && let Some(report) = engine.recovery_report()
+        {
+            seen.recovered = true;
+            let halts = engine.partitions().filter_map(|id| Some((id, engine.halt(id)?)));
+            let (report, halts) = (report.clone(), halts.collect());
+            tell(Event::Recovered(Box::new(Recovered { shard, report, halts })));
+        }
+        if !seen.activated && Seq(0) < engine.durable_seq() {
+            seen.activated = true;
+            tell(Event::Activated(shard));
+        }
+        let reason = match engine.phase() {
+            Phase::Recovering | Phase::Open => return,
+            _ if seen.failed => return,
+            Phase::Poisoned(cause) => cause.to_string(),
+            Phase::Halted(verdict) => verdict.to_string(),
+            Phase::Failed(error) => error.to_string(),
+        };
+        seen.failed = true;
+        tell(Event::ShardFailed { shard, reason });
+    }
+}
+
+/// A data core that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    core: Core,
+    watch: Watch,
+}
+
+impl Watched {
+    pub(super) fn new(core: Core, events: Sender<Event>) -> Self {
+        Self { core, watch: Watch::new(events) }
+    }
+}
+
+impl Machine for Watched {
+    type Mail = Mail;
+
+    fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
+        self.core.handle(now, input);
+    }
+
+    fn done(&mut self, now: Now, done: Done) {
+        self.core.done(now, done);
+    }
+
+    fn turn(&mut self, now: Now) {
+        self.core.turn(now);
+        for (shard, engine) in self.core.engines() {
+            self.watch.look(shard, engine);
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output<Mail>> {
+        self.core.poll()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.core.next_timeout()
+    }
+
+    fn stopped(&self) -> bool {
+        self.core.stopped()
+    }
+
+    fn arena(&self, shard: ShardId) -> &Arena {
+        self.core.arena(shard)
+    }
+}
