@@ -9,8 +9,6 @@
 //! has a generation: what an earlier life left on the disk never passes for the present one's. The
 //! table of states is itself in the journal, entry by entry and now and then as a whole.
 
-use std::collections::VecDeque;
-
 use base::{FileId, FileKind, PAGE_BYTES, Seq, ShardId};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -31,7 +29,8 @@ pub(crate) struct Bins {
     bin_bytes: u64,
     max: u32,
     bins: Vec<Bin>,
-    free: VecDeque<u32>,
+    /// The one freed last is written next: it is the likeliest to be in the device's cache.
+    free: Vec<u32>,
     /// Bins that have no durable footer.
     open: Vec<u32>,
     creating: Option<u32>,
@@ -46,6 +45,8 @@ pub(crate) struct Bins {
 #[derive(Debug)]
 pub(crate) struct Bin {
     pub state: BinState,
+    /// What the newest entry in the journal says, durable or not: absent, free, open or sealed.
+    said: BinState,
     pub generation: u64,
     pub class: Class,
     /// Size of the file.
@@ -129,7 +130,7 @@ impl Bins {
             bin_bytes,
             max,
             bins: Vec::new(),
-            free: VecDeque::new(),
+            free: Vec::new(),
             open: Vec::new(),
             creating: None,
             exhausted: false,
@@ -187,8 +188,8 @@ impl Bins {
     /// Begins the next life of a free bin that nobody reads.
     pub(crate) fn open(&mut self, class: Class) -> Option<u32> {
         let unread = |bin: &u32| self.bins[*bin as usize].readers == 0;
-        let index = self.free.iter().position(unread)?;
-        let number = self.free.remove(index).expect("just found");
+        let index = self.free.iter().rposition(unread)?;
+        let number = self.free.remove(index);
         let bin = self.get_mut(number);
         bin.generation += 1;
         (bin.state, bin.class, bin.filled, bin.live_pages) = (BinState::Open, class, 0, 0);
@@ -243,7 +244,7 @@ impl Bins {
         let bin = self.get_mut(number);
         bin.state = BinState::Free;
         bin.commits.clear();
-        self.free.push_back(number);
+        self.free.push(number);
     }
 
     /// The bin to create next, one at a time, so that `reserve` are free.
@@ -284,6 +285,7 @@ impl Bins {
         self.exhausted && self.free_count() < reserve
     }
 
+    /// What an entry says that makes the bin free, open or sealed.
     pub(crate) fn to_bytes(&self, number: u32, state: BinState) -> BinBytes {
         let bin = self.get(number);
         BinBytes {
@@ -295,13 +297,16 @@ impl Bins {
         }
     }
 
-    /// Writes the whole table down.
+    /// The entry went into the journal.
+    pub(crate) fn said(&mut self, number: u32, state: BinState) {
+        self.get_mut(number).said = state;
+    }
+
+    /// Writes the whole table down, as the journal would have it if it were read up to here.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
-        for (number, bin) in self.iter() {
-            if !matches!(bin.state, BinState::Absent | BinState::Creating) {
-                out.extend_from_slice(self.to_bytes(number, bin.state).as_bytes());
-            }
+        for (number, bin) in self.iter().filter(|(_, bin)| bin.said != BinState::Absent) {
+            out.extend_from_slice(self.to_bytes(number, bin.said).as_bytes());
         }
     }
 
@@ -311,7 +316,7 @@ impl Bins {
         for one in <[BinBytes]>::ref_from_bytes(bytes).ok()? {
             let state = BinState::from_u8(one.state)?;
             let bin = self.known(one.bin.get());
-            (bin.state, bin.class) = (state, Class(one.class));
+            (bin.state, bin.said, bin.class) = (state, state, Class(one.class));
             bin.generation = one.generation.get();
         }
         Some(())
@@ -322,6 +327,7 @@ impl Bin {
     fn absent() -> Self {
         Self {
             state: BinState::Absent,
+            said: BinState::Absent,
             generation: 0,
             class: Class::FOREVER,
             pages: 0,
@@ -357,10 +363,10 @@ impl Bin {
 impl BinState {
     fn to_u8(self) -> u8 {
         match self {
-            Self::Absent | Self::Creating => 0,
             Self::Free => 1,
-            Self::Open | Self::Sealing | Self::Worn => 2,
-            Self::Sealed | Self::Freeing => 3,
+            Self::Open => 2,
+            Self::Sealed => 3,
+            other => unreachable!("the journal never says {other:?}"),
         }
     }
 

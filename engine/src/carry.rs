@@ -30,12 +30,17 @@ const GOAL_PERCENT: u64 = 50;
 /// A turn carries no more than this.
 const TURN_BYTES: u32 = 256 * 1024;
 
+/// Lists of runs kept for reuse.
+const SPARE_LISTS: usize = 64;
+
 /// What is to be carried next, and what is on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Carry {
     /// Snapshots by frame, oldest first. One counts only if it is its partition's newest.
     snapshots: VecDeque<(Seq, Slot)>,
     table_pending: bool,
+    /// Lists for reuse.
+    spare: Vec<Vec<Run>>,
     pub(crate) bytes: u64,
 }
 
@@ -43,6 +48,19 @@ impl Carry {
     /// A partition's newest snapshot stands in frame `seq`.
     pub(crate) fn push_snapshot(&mut self, seq: Seq, slot: Slot) {
         self.snapshots.push_back((seq, slot));
+    }
+
+    /// An empty list of runs, for a while.
+    pub(crate) fn take(&mut self) -> Vec<Run> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Gives a list back.
+    pub(crate) fn give(&mut self, mut runs: Vec<Run>) {
+        runs.clear();
+        if self.spare.len() < SPARE_LISTS {
+            self.spare.push(runs);
+        }
     }
 }
 
@@ -81,7 +99,9 @@ impl Store {
 
     /// Destages or carries tails that reach back before `horizon`. True if nothing is left to stage.
     fn empty_tails(&mut self, now: Now, horizon: Seq, budget: &mut u32) -> bool {
-        while let Some((seq, slot)) = self.destage.next_before(horizon) {
+        while self.pass_may_take()
+            && let Some((seq, slot)) = self.destage.next_before(horizon)
+        {
             if !self.partitions.is_visible(slot) {
                 continue;
             }
@@ -94,9 +114,9 @@ impl Store {
                 continue;
             }
             let partition = self.partitions.get(slot).expect("visible");
-            let ready = self.ready_bytes(partition);
-            let worth_it = self.smallest_extent() <= ready || self.pressure != Pressure::Calm;
-            if 0 < ready && worth_it {
+            let hurry = self.pressure != Pressure::Calm;
+            let least = if hurry { 1 } else { self.smallest_extent() };
+            if self.has_ready(partition, least) {
                 match self.stage_tail(now, slot) {
                     Ok(()) => {}
                     Err(NotStaged::Later) => {
@@ -115,7 +135,7 @@ impl Store {
                 return false;
             }
         }
-        true
+        self.pass_may_take()
     }
 
     /// A tail with less than this is carried rather than destaged while there is no hurry: 16 KiB at
@@ -135,9 +155,9 @@ impl Store {
     ) -> Result<(), JournalFull> {
         let Some(partition) = self.partitions.get(slot) else { return Ok(()) };
         let (id, staged) = (partition.id, partition.marks.staged);
-        let old = |run: &&Run| run.seq < horizon && staged <= run.base;
-        let runs: Vec<Run> = partition.tail.runs().filter(old).copied().collect();
-        let mut copies = Copies::default();
+        let mut runs = self.carry.take();
+        runs.extend(partition.tail.runs_from(staged).filter(|run| run.seq < horizon));
+        let mut copies = self.carry.take();
         let mut result = Ok(());
         'runs: for run in &runs {
             let mut at = 0;
@@ -146,7 +166,7 @@ impl Store {
                     Ok((len, copy)) => {
                         at += len;
                         *budget = budget.saturating_sub(len);
-                        copies.push(copy);
+                        push(&mut copies, copy);
                     }
                     Err(full) => {
                         result = Err(full);
@@ -155,12 +175,16 @@ impl Store {
                 }
             }
         }
-        if let Some(last) = copies.runs.last() {
-            for run in &copies.runs {
-                self.frames.hold(run.seq, run.span);
+        self.carry.give(runs);
+        match copies.last() {
+            Some(last) => {
+                for run in &copies {
+                    self.frames.hold(run.seq, run.span);
+                }
+                self.dues.push(last.seq, Due::Carried { slot, runs: copies });
+                self.partitions.get_mut(slot).expect("just found").marks.carrying = true;
             }
-            self.dues.push(last.seq, Due::Carried { slot, runs: copies.runs });
-            self.partitions.get_mut(slot).expect("just found").marks.carrying = true;
+            None => self.carry.give(copies),
         }
         result
     }
@@ -194,18 +218,20 @@ impl Store {
     }
 
     /// Copies of a partition's batches are durable: they take the place of the old ones.
-    pub(crate) fn carried(&mut self, slot: Slot, runs: &[Run]) {
-        for run in runs {
+    pub(crate) fn carried(&mut self, slot: Slot, runs: Vec<Run>) {
+        for run in &runs {
             self.frames.release(run.seq);
         }
-        let Some(partition) = self.partitions.get_mut(slot) else { return };
-        partition.marks.carrying = false;
-        for run in runs {
-            if partition.marks.dropped < run.end {
-                partition.tail.replace(*run, &self.arena, &mut self.frames);
+        if let Some(partition) = self.partitions.get_mut(slot) {
+            partition.marks.carrying = false;
+            for run in &runs {
+                if partition.marks.dropped < run.end {
+                    partition.tail.replace(*run, &self.arena, &mut self.frames);
+                }
             }
+            self.enqueue(slot);
         }
-        self.enqueue(slot);
+        self.carry.give(runs);
     }
 
     fn carry_snapshots(
@@ -339,16 +365,9 @@ impl Store {
     }
 }
 
-/// Copied batches, joined into runs as in a tail.
-#[derive(Default)]
-struct Copies {
-    runs: Vec<Run>,
-}
-
-impl Copies {
-    fn push(&mut self, batch: Run) {
-        if !self.runs.last_mut().is_some_and(|last| last.join(&batch)) {
-            self.runs.push(batch);
-        }
+/// Adds a batch to `copies`, joined into runs as in a tail.
+fn push(copies: &mut Vec<Run>, batch: Run) {
+    if !copies.last_mut().is_some_and(|last| last.join(&batch)) {
+        copies.push(batch);
     }
 }

@@ -2,15 +2,17 @@
 
 use base::PAGE_BYTES;
 
+use crate::bins::BinBytes;
 use crate::journal::JournalConfig;
 
 /// Sizes and limits of one shard's engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     pub journal: JournalConfig,
-    /// Bytes of a bin file: a multiple of 4096, at least 1 MiB. Bins made earlier keep their size.
+    /// Bytes of a bin file: a multiple of 4096, at least four journal frames. Bins made earlier keep
+    /// their size.
     pub bin_bytes: u64,
-    /// Bin files that this shard may have.
+    /// Bin files that this shard may have; a journal frame must hold 16 bytes for each.
     pub bins_max: u32,
     /// Idempotent producers remembered, all partitions together, about 300 bytes each.
     pub producers_max: usize,
@@ -65,10 +67,17 @@ impl EngineConfig {
     }
 
     pub(crate) fn check(&self) {
+        let least = 4 * u64::from(self.journal.frame_max_bytes);
         assert!(
-            self.bin_bytes.is_multiple_of(PAGE_BYTES as u64) && 1 << 20 <= self.bin_bytes,
-            "bins of {} bytes: use a multiple of 4096, at least 1 MiB",
+            self.bin_bytes.is_multiple_of(PAGE_BYTES as u64) && least <= self.bin_bytes,
+            "bins of {} bytes: use a multiple of 4096, at least {least}",
             self.bin_bytes
+        );
+        let table = self.bins_max as usize * size_of::<BinBytes>();
+        assert!(
+            table <= self.journal.max_payload_bytes() as usize,
+            "{} bins: their table exceeds a journal frame",
+            self.bins_max
         );
     }
 }

@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use base::{Done, IoError, Now, Offset, Op, PAGE_BYTES, Page, PartitionId, Seq, Token};
+use base::{Done, Instant, IoError, Now, Offset, Op, PAGE_BYTES, Page, PartitionId, Seq, Token};
 use zerocopy::IntoBytes;
 
 use crate::Mutant;
@@ -35,13 +35,17 @@ const SYNC: Token = Token(TOKEN_TAG | 1);
 /// Credit never exceeds this: a burst of destage is as bad for the journal as any other write.
 const CREDIT_MAX_BYTES: u64 = 8 << 20;
 
+/// Credit that comes by itself: what is left over when nobody appends goes out slowly.
+const CREDIT_BYTES_PER_MS: u64 = 16 << 10;
+
 /// Which partitions have something to destage, and the pass under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Destage {
     /// By the oldest frame that the tail holds. An entry counts only if the partition's marks agree.
     queue: BinaryHeap<Reverse<(Seq, Slot)>>,
     pass: Option<Pass>,
     credit_bytes: u64,
+    credited_at: Instant,
     pub(crate) extents: u64,
     pub(crate) bytes: u64,
     pub(crate) failures: u64,
@@ -93,6 +97,18 @@ pub(crate) enum NotStaged {
 }
 
 impl Destage {
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: BinaryHeap::new(),
+            pass: None,
+            credit_bytes: CREDIT_MAX_BYTES,
+            credited_at: Instant::default(),
+            extents: 0,
+            bytes: 0,
+            failures: 0,
+        }
+    }
+
     /// A partition has a tail to leave, the oldest of it in frame `seq`.
     pub(crate) fn enqueue(&mut self, seq: Seq, slot: Slot) {
         self.queue.push(Reverse((seq, slot)));
@@ -116,35 +132,61 @@ impl Destage {
         };
         self.credit_bytes = (self.credit_bytes + credit).min(CREDIT_MAX_BYTES);
     }
+
+    /// Time passed.
+    pub(crate) fn grant_time(&mut self, now: Instant) {
+        let passed_ms = now.since(self.credited_at).as_millis() as u64;
+        if 0 < passed_ms {
+            self.credited_at = now;
+            let credit = passed_ms.saturating_mul(CREDIT_BYTES_PER_MS);
+            self.credit_bytes = self.credit_bytes.saturating_add(credit).min(CREDIT_MAX_BYTES);
+        }
+    }
 }
 
 impl Store {
     /// Stages what is ready of a partition's tail, extent by extent, until all is or it must wait.
     pub(crate) fn stage_tail(&mut self, now: Now, slot: Slot) -> Result<(), NotStaged> {
-        loop {
-            let Some(partition) = self.partitions.get(slot) else { return Ok(()) };
-            let limit = self.destage_limit(partition);
-            let runs = next_extent(partition, limit);
-            let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
-            let (base, end) = (first.base, last.end);
-            let len = runs.iter().map(|run| run.span.len).sum();
-            let class = Class::of(partition.settings.retention_ms);
-            self.prepare_pass(now, class, pages_for(len), true)?;
-            let extent = self.describe(now, base, end, &runs);
-            let bytes: Vec<_> = runs.iter().map(|run| run.span).collect();
-            let pass = self.destage.pass.as_mut().expect("prepared");
-            let partition = self.partitions.get_mut(slot).expect("just found");
-            let record = pass.begin(&mut self.bins, partition.id, extent, slot, None);
-            let (pool, ops) = (&mut self.pages, &mut self.ops);
-            pass.writer.put(record.as_bytes(), pool, ops);
-            for span in bytes {
-                let batches = self.arena.get(span).expect("a tail's memory is held");
-                pass.writer.put(batches, pool, ops);
+        let mut runs = self.carry.take();
+        let staged = loop {
+            match self.stage_extent(now, slot, &mut runs) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(not_staged) => break Err(not_staged),
             }
-            pass.writer.pad(pool, ops);
-            partition.marks.staged = end;
-            self.destage.spend(len);
+        };
+        self.carry.give(runs);
+        staged
+    }
+
+    /// Stages the next extent of a partition's tail; false if nothing is ready.
+    fn stage_extent(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        runs: &mut Vec<Run>,
+    ) -> Result<bool, NotStaged> {
+        let Some(partition) = self.partitions.get(slot) else { return Ok(false) };
+        next_extent(partition, self.destage_limit(partition), runs);
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(false) };
+        let (base, end) = (first.base, last.end);
+        let class = Class::of(partition.settings.retention_ms);
+        let len = runs.iter().map(|run| run.span.len).sum();
+        self.prepare_pass(now, class, pages_for(len), true)?;
+        let extent = self.describe(now, base, end, runs);
+        let pass = self.destage.pass.as_mut().expect("prepared");
+        let partition = self.partitions.get_mut(slot).expect("just found");
+        let record = pass.begin(&mut self.bins, partition.id, extent, slot, None);
+        let (pool, ops) = (&mut self.pages, &mut self.ops);
+        pass.writer.put(record.as_bytes(), pool, ops);
+        for run in runs {
+            let batches = self.arena.get(run.span).expect("a tail's memory is held");
+            pass.writer.put(batches, pool, ops);
         }
+        pass.writer.pad(pool, ops);
+        partition.marks.staged = end;
+        self.destage.spend(extent.len);
+        Ok(true)
     }
 
     /// Stages an extent that was read from a sparse bin, for a place in a denser one.
@@ -208,11 +250,15 @@ impl Store {
         partition.settled()
     }
 
-    /// What is ready to leave a partition's tail, in bytes.
-    pub(crate) fn ready_bytes(&self, partition: &Partition) -> u64 {
+    /// Whether at least `least` bytes of a partition's tail are ready to leave.
+    pub(crate) fn has_ready(&self, partition: &Partition, least: u64) -> bool {
         let limit = self.destage_limit(partition);
-        let ready = |run: &&Run| partition.marks.staged <= run.base && run.end <= limit;
-        partition.tail.runs().filter(ready).map(|run| u64::from(run.span.len)).sum()
+        let ready = partition.tail.runs_from(partition.marks.staged);
+        let mut bytes = 0;
+        ready.take_while(|run| run.end <= limit).any(|run| {
+            bytes += u64::from(run.span.len);
+            least <= bytes
+        })
     }
 
     fn describe(&self, now: Now, base: Offset, end: Offset, runs: &[Run]) -> Extent {
@@ -242,13 +288,8 @@ impl Store {
         if self.destage.pass.is_none() {
             self.begin_pass(now, class)?;
         }
-        let writes_max = match self.pressure {
-            Pressure::Calm => 1,
-            Pressure::Hurry => 2,
-            _ => 4,
-        };
-        let starved =
-            paced && self.pressure < Pressure::DelayProducers && self.destage.credit_bytes == 0;
+        let starved = paced && self.is_starved();
+        let writes_max = self.writes_max();
         let pass = self.destage.pass.as_mut().expect("begun");
         if self.bins.get(pass.bin).class != class && pass.stage == PassStage::Filling {
             pass.stage = PassStage::Draining;
@@ -266,6 +307,30 @@ impl Store {
             return Err(NotStaged::Later);
         }
         Ok(())
+    }
+
+    /// Whether an extent has a chance to be staged now.
+    pub(crate) fn pass_may_take(&self) -> bool {
+        let accepts = |pass: &Pass| {
+            pass.stage == PassStage::Filling
+                && pass.unsynced_bytes < self.config.unsynced_max_bytes
+                && pass.writer.in_flight < self.writes_max()
+        };
+        !self.is_starved() && self.destage.pass.as_ref().is_none_or(accepts)
+    }
+
+    /// Writes to a bin that may be in flight.
+    fn writes_max(&self) -> u32 {
+        match self.pressure {
+            Pressure::Calm => 1,
+            Pressure::Hurry => 2,
+            Pressure::DelayProducers | Pressure::ControlOnly => 4,
+        }
+    }
+
+    /// Whether destage has used up its credit.
+    fn is_starved(&self) -> bool {
+        self.pressure < Pressure::DelayProducers && self.destage.credit_bytes == 0
     }
 
     fn begin_pass(&mut self, now: Now, class: Class) -> Result<(), NotStaged> {
@@ -410,14 +475,15 @@ impl Store {
     ) -> Result<Seq, JournalFull> {
         let payload = self.bins.to_bytes(bin, state);
         let entry = control(kind, PartitionId::default(), Offset::ZERO);
-        Ok(self.journal.append(now, &mut self.arena, entry, &[payload.as_bytes()])?.seq)
+        let placed = self.journal.append(now, &mut self.arena, entry, &[payload.as_bytes()])?;
+        self.bins.said(bin, state);
+        Ok(placed.seq)
     }
 
     /// Puts a partition back in the queue if its tail holds what is not staged.
     pub(crate) fn enqueue(&mut self, slot: Slot) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
-        let staged = partition.marks.staged;
-        let waiting = partition.tail.runs().filter(|run| staged <= run.base);
+        let waiting = partition.tail.runs_from(partition.marks.staged);
         let Some(oldest) = waiting.map(|run| run.seq).min() else { return };
         if partition.marks.queued.is_none_or(|queued| oldest < queued) {
             partition.marks.queued = Some(oldest);
@@ -462,11 +528,12 @@ impl Pass {
     }
 }
 
-/// The runs of the next extent: unstaged, whole, dense, before `limit`, and 256 KiB or one run.
-fn next_extent(partition: &Partition, limit: Offset) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+/// Puts the runs of the next extent into `runs`: unstaged, whole, dense, before `limit`, and 256 KiB
+/// or one run.
+fn next_extent(partition: &Partition, limit: Offset, runs: &mut Vec<Run>) {
+    runs.clear();
     let mut len = 0;
-    for run in partition.tail.runs().filter(|run| partition.marks.staged <= run.base) {
+    for run in partition.tail.runs_from(partition.marks.staged) {
         let joins = runs.last().is_none_or(|last| last.end == run.base);
         let fits = runs.is_empty() || len + run.span.len <= EXTENT_BYTES;
         if limit < run.end || !joins || !fits {
@@ -475,5 +542,4 @@ fn next_extent(partition: &Partition, limit: Offset) -> Vec<Run> {
         len += run.span.len;
         runs.push(*run);
     }
-    runs
 }

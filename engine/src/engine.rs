@@ -269,8 +269,8 @@ impl Engine {
 
     /// Partitions that may have lost data, and what.
     pub fn halted(&self) -> impl Iterator<Item = (PartitionId, Halt)> {
-        let slots = self.store().into_iter().flat_map(|store| store.partitions.iter());
-        slots.filter_map(|(_, partition)| Some((partition.id, partition.halt?)))
+        let visible = self.store().into_iter().flat_map(|store| store.partitions.visible());
+        visible.filter_map(|partition| Some((partition.id, partition.halt?)))
     }
 
     /// Writes off what a halted partition lost, on an operator's word: lost offsets are skipped by
@@ -281,8 +281,8 @@ impl Engine {
 
     /// Every partition that exists, in no particular order.
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
-        let slots = self.store().into_iter().flat_map(|store| store.partitions.iter());
-        slots.map(|(_, partition)| partition.id)
+        let visible = self.store().into_iter().flat_map(|store| store.partitions.visible());
+        visible.map(|partition| partition.id)
     }
 
     /// The random id of the journal: one that is new or foreign has another. 0 unless open.

@@ -90,9 +90,6 @@ impl Store {
         partition.log_start = LogStart(before);
         partition.history.trim(before);
         self.dues.push(placed.seq, Due::LogStart { slot, to: before });
-        if self.config.journal.planted.is(Mutant::ReuseBinBeforeFree) {
-            self.drop_before(slot, before);
-        }
         Ok(placed.seq)
     }
 
@@ -221,6 +218,7 @@ impl Store {
         while let Some(bin) = self.dead_bins.last().copied() {
             if self.config.journal.planted.is(Mutant::ReuseBinBeforeFree) {
                 self.bins.set_free(bin);
+                self.bins.open(self.bins.get(bin).class);
             } else {
                 let freed = self.append_bin(now, EntryKind::BinFree, bin, BinState::Free);
                 let Ok(seq) = freed else { return };

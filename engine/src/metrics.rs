@@ -41,7 +41,7 @@ impl Store {
     pub(crate) fn metrics(&self) -> EngineMetrics {
         let free = self.bins.count(BinState::Free);
         let unused = self.bins.count(BinState::Absent) + self.bins.count(BinState::Creating) + free;
-        let halted = self.partitions.iter().filter(|(_, one)| one.halt.is_some());
+        let halted = self.partitions.visible().filter(|one| one.halt.is_some());
         EngineMetrics {
             journal: self.journal.occupancy(),
             journal_counters: self.journal.counters(),

@@ -142,11 +142,6 @@ impl Partition {
         self.halt.map_or(self.committed.0, |halt| halt.from.min(self.committed.0))
     }
 
-    /// One past the last record in a bin.
-    pub(crate) fn stored_end(&self) -> Offset {
-        self.stored.end().unwrap_or(self.log_start.0)
-    }
-
     pub(crate) fn bytes(&self) -> u64 {
         self.stored.bytes() + self.tail.bytes()
     }

@@ -109,6 +109,12 @@ impl Partitions {
         Some(partition)
     }
 
+    /// Partitions that are not being deleted.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = &Partition> {
+        self.iter().filter(|(slot, _)| self.is_visible(*slot)).map(|(_, partition)| partition)
+    }
+
+    /// All partitions, those being deleted too.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Partition)> {
         (0..self.slots.len()).filter_map(|index| self.at(index))
     }

@@ -226,7 +226,8 @@ impl Replay {
         let suspect = self.suspect(slot);
         let first_damage = self.damage.first().map(|damage| HaltCause::Frame(damage.first));
         let partition = self.partitions.get_mut(slot).expect("it is occupied");
-        let stored_end = partition.stored_end();
+        partition.tail.drop_runs_before(partition.log_start.0, &mut self.frames);
+        let stored_end = partition.stored.end().unwrap_or(Offset::ZERO);
         partition.tail.drop_before(stored_end, arena, &mut self.frames);
         partition.marks.staged = stored_end;
         partition.marks.dropped = partition.log_start.0;

@@ -107,7 +107,7 @@ impl Store {
             bins,
             touches: Touches::default(),
             dues: Dues::default(),
-            destage: Destage::default(),
+            destage: Destage::new(),
             carry: Carry::default(),
             retention: Retention::default(),
             evacuation: Evacuation::default(),
@@ -164,6 +164,7 @@ impl Store {
     pub(crate) fn turn(&mut self, now: Now) {
         self.pressure = self.measure_pressure();
         if self.journal.poisoned().is_none() {
+            self.destage.grant_time(now.mono);
             self.retain(now);
             self.make_room(now);
             self.evacuate(now);
@@ -270,7 +271,7 @@ impl Store {
             Due::LogStart { slot, to } => self.drop_before(slot, to),
             Due::Deleted { slot } => self.drop_partition(slot),
             Due::Stored { slot, extent, from } => self.stored(slot, extent, from),
-            Due::Carried { slot, runs } => self.carried(slot, &runs),
+            Due::Carried { slot, runs } => self.carried(slot, runs),
             Due::CommitCarried { bin, generation, page } => {
                 self.commit_carried(seq, bin, generation, page);
             }

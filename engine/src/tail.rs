@@ -108,6 +108,11 @@ impl Tail {
         self.runs.iter()
     }
 
+    /// The runs that begin at or behind `offset`.
+    pub(crate) fn runs_from(&self, offset: Offset) -> impl Iterator<Item = &Run> {
+        self.runs.range(self.runs.partition_point(|run| run.base < offset)..)
+    }
+
     pub(crate) fn end(&self) -> Option<Offset> {
         self.runs.back().map(|run| run.end)
     }
@@ -210,27 +215,23 @@ impl Tail {
     pub(crate) fn replace(&mut self, run: Run, arena: &Arena, frames: &mut Frames) {
         let first = self.runs.partition_point(|old| old.end <= run.base);
         let behind = self.runs.partition_point(|old| old.base < run.end);
-        let mut kept = Vec::with_capacity(3);
-        let mut after = None;
+        let (mut before, mut after) = (None, None);
         for old in self.runs.range(first..behind) {
             self.bytes -= u64::from(old.span.len);
             let (front, rest) = old.split(run.base, arena);
-            kept.extend(front);
+            before = before.or(front);
             after = rest.and_then(|rest| rest.split(run.end, arena).1);
         }
-        kept.push(run);
-        kept.extend(after);
-        for kept in &kept {
+        for kept in before.iter().chain([&run]).chain(&after) {
             self.bytes += u64::from(kept.span.len);
             frames.hold(kept.seq, kept.span);
         }
-        for index in first..behind {
-            frames.release(self.runs[index].seq);
+        for old in self.runs.drain(first..behind) {
+            frames.release(old.seq);
         }
-        let tail = self.runs.split_off(behind);
-        self.runs.truncate(first);
-        self.runs.extend(kept);
-        self.runs.extend(tail);
+        for kept in after.into_iter().chain([run]).chain(before) {
+            self.runs.insert(first, kept);
+        }
     }
 
     /// Gives memory of the index back that a burst had needed.

@@ -81,7 +81,13 @@ fn crash_after_crash_nothing_acked_is_lost() {
     rig.engine.create_partition(rig.now, id(0), Default::default()).unwrap();
     let mut expected = Vec::new();
     for epoch in 1..60 {
-        let seq = rig.engine.open_epoch(rig.now, id(0), Epoch(epoch)).unwrap();
+        let seq = loop {
+            match rig.engine.open_epoch(rig.now, id(0), Epoch(epoch)) {
+                Ok(seq) => break seq,
+                Err(refused) => assert_eq!(refused, Refused::Busy),
+            }
+            rig.step();
+        };
         rig.settle(seq);
         // What was in flight at the crash may have survived.
         let found = rig.read_all(id(0), Offset(0));

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use base::{Arena, Done, FileId, FileKind, IoError, Op, PAGE_BYTES, Page};
 
-/// A write is torn at this granularity.
+/// Writes are torn at this granularity.
 const SECTOR: usize = 512;
 const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Disk {
     rng: u64,
     /// Whether completions are delayed and reordered.
     pub delays: bool,
+    /// Whether a write to a bin fails now and then.
+    pub flaky_bins: bool,
     /// Bytes that all files together may have.
     pub capacity: u64,
     pub writes: u64,
@@ -36,6 +39,7 @@ impl Disk {
             queue: VecDeque::new(),
             rng: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             delays: false,
+            flaky_bins: false,
             capacity: u64::MAX,
             writes: 0,
             syncs: 0,
@@ -102,20 +106,43 @@ impl Disk {
         Some(self.perform(op, arena))
     }
 
-    /// Power fails: of what was not synced, and of what was in flight, any part may survive.
-    pub fn power_cut(&mut self, arena: &Arena) {
-        let mut uncertain = core::mem::take(&mut self.cached);
+    /// The process dies: what it had written stays, of what was in flight any part may still land.
+    pub fn kill(&mut self, arena: &Arena) {
+        for (file, pos, bytes) in self.in_flight(arena) {
+            let fate = self.below(3);
+            for (index, sector) in bytes.chunks(SECTOR).enumerate() {
+                if fate == 1 || (fate == 2 && self.below(2) == 0) {
+                    self.cached.push((file, pos + (index * SECTOR) as u64, sector.to_vec()));
+                    if let Some(bytes) = self.files.get_mut(&file) {
+                        let at = pos as usize + index * SECTOR;
+                        bytes[at..at + sector.len()].copy_from_slice(sector);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The writes that wait.
+    fn in_flight(&mut self, arena: &Arena) -> Vec<(FileId, u64, Vec<u8>)> {
+        let mut writes = Vec::new();
         for op in core::mem::take(&mut self.queue) {
             match op {
                 Op::Write { file, pos, span, .. } => {
-                    uncertain.push((file, pos, arena.get(span).expect("pinned").to_vec()));
+                    writes.push((file, pos, arena.get(span).expect("pinned").to_vec()));
                 }
                 Op::WritePages { file, pos, pages, .. } => {
-                    uncertain.push((file, pos, Page::bytes(&pages).to_vec()));
+                    writes.push((file, pos, Page::bytes(&pages).to_vec()));
                 }
                 _ => {}
             }
         }
+        writes
+    }
+
+    /// Power fails: of what was not synced, and of what was in flight, any part may survive.
+    pub fn power_cut(&mut self, arena: &Arena) {
+        let mut uncertain = core::mem::take(&mut self.cached);
+        uncertain.extend(self.in_flight(arena));
         for (file, pos, bytes) in uncertain {
             let fate = self.below(4);
             for (index, sector) in bytes.chunks(SECTOR).enumerate() {
@@ -165,6 +192,9 @@ impl Disk {
 
     fn write(&mut self, file: FileId, pos: u64, data: Vec<u8>, sync: bool) -> Result<(), IoError> {
         self.writes += 1;
+        if matches!(file.kind, FileKind::Bin(_)) && self.flaky_bins && self.below(200) == 0 {
+            return Err(IoError::Errno(EIO));
+        }
         let bytes = self.files.get_mut(&file).ok_or(IoError::Errno(2))?;
         let at = pos as usize;
         assert!(at + data.len() <= bytes.len(), "{file:?}: a write beyond the end, at {pos}");

@@ -1,6 +1,6 @@
 //! A disk in memory for driving an [`Engine`] through its public verbs.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
-#![allow(clippy::unwrap_used, reason = "tests may")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod disk;
 
@@ -214,6 +214,14 @@ impl Rig {
             self.step();
         }
         panic!("the disk never answers");
+    }
+
+    /// The process dies, and a new one starts.
+    pub fn kill(self) -> Self {
+        let Self { engine, mut disk, config, .. } = self;
+        disk.kill(engine.arena());
+        drop(engine);
+        Self::over(config, disk)
     }
 
     /// The process dies, the machine loses power, and a new process starts.
