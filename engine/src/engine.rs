@@ -297,6 +297,19 @@ impl Engine {
         self.store().map_or(Incarnation(0), |store| store.journal.incarnation())
     }
 
+    /// Says that others will hear of this incarnation: see [`Journal::announce`].
+    pub fn announce(&mut self) {
+        if let Some(store) = self.store_mut() {
+            store.journal.announce();
+        }
+    }
+
+    /// Whether the incarnation is on stable storage: see [`Journal::has_begun`].
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.store().is_some_and(|store| store.journal.has_begun())
+    }
+
     /// Seals what is open, so that the next start finds a sealed log.
     pub fn close(&mut self) {
         if let Some(store) = self.store_mut() {

@@ -88,6 +88,8 @@ pub struct Journal {
     /// The newest frame has entries, and no later one says that it is durable.
     unwitnessed: bool,
     closing: bool,
+    /// See [`Journal::announce`].
+    announced: bool,
     last_activity: Instant,
     create_again: Option<Instant>,
     counters: Counters,
@@ -140,6 +142,7 @@ impl Journal {
             poisoned: None,
             unwitnessed,
             closing: false,
+            announced: false,
             last_activity: Instant::default(),
             create_again: None,
             counters: Counters::default(),
@@ -205,6 +208,18 @@ impl Journal {
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.inc
+    }
+
+    /// Says that others will hear of this incarnation: a frame goes out at once, if none did.
+    pub fn announce(&mut self) {
+        self.announced = true;
+    }
+
+    /// Whether a frame of this incarnation is durable. Before that nobody may hear of it: a process
+    /// that dies leaves no trace, and its successor takes the same number.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.inc_base <= self.window.durable()
     }
 
     #[must_use]
@@ -364,12 +379,14 @@ impl Journal {
         oldest.plus(Duration::from_nanos(self.window.average_write_ns() / 2))
     }
 
-    /// When an empty frame is due: to testify for the newest entries, or to make a new start stand
-    /// in the two frames that recycling needs.
+    /// When an empty frame is due: to testify for the newest entries, to make a new start stand in
+    /// the two frames that recycling needs, or to begin an incarnation that was announced.
     fn idle_deadline(&self) -> Option<Instant> {
-        let due = self.unwitnessed || self.segments.has_dead(self.start);
+        let begins = self.announced && self.next_seq == self.inc_base;
+        let due = begins || self.unwitnessed || self.segments.has_dead(self.start);
         let can = self.window.is_empty() && self.segments.has_place(frame::frame_bytes(0, 0), true);
-        let rest = if self.closing { Duration::ZERO } else { self.config.idle_seal };
+        let at_once = begins || self.closing;
+        let rest = if at_once { Duration::ZERO } else { self.config.idle_seal };
         (due && can).then(|| self.last_activity.plus(rest))
     }
 

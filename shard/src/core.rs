@@ -170,6 +170,9 @@ impl Core {
         if shard.told.as_ref() == Some(phase) {
             return;
         }
+        if *phase == Phase::Open && !shard.engine.has_begun() {
+            return shard.engine.announce();
+        }
         shard.told = Some(phase.clone());
         let mail = match phase {
             Phase::Recovering => return,
