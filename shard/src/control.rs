@@ -393,7 +393,9 @@ impl Machine for ControlShard {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let overdue = self.waiting.front().map(|first| first.until);
+        // What is not committed waits for the journal, however long that takes.
+        let committed = |first: &&Waiting| first.index <= self.log.committed();
+        let overdue = self.waiting.front().filter(committed).map(|first| first.until);
         [self.engine.next_timeout(), overdue].into_iter().flatten().min()
     }
 
