@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{bench, consume, floor, produce};
+use crate::commands::{bench, consume, floor, produce, topic};
 use crate::failure::Failure;
 use crate::{output, serve};
 use serve_args::ServeArgs;
@@ -26,6 +26,9 @@ enum Command {
     /// Run a server.
     #[command(after_help = serve_args::EXAMPLES)]
     Serve(ServeArgs),
+    /// Create, list, describe, alter and delete topics.
+    #[command(after_help = topic::EXAMPLES)]
+    Topic(topic::TopicArgs),
     /// Write records to a topic, from lines or files.
     #[command(after_help = produce::EXAMPLES)]
     Produce(produce::ProduceArgs),
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Topic(args) => topic::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Bench(args) => bench::run(&args),

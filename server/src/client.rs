@@ -4,7 +4,7 @@
 //!  Cluster ── brokers, topics, leaders ──▶ Connection (one per broker) ──▶ net codecs
 //! ```
 
-//ADMIN
+pub mod admin;
 pub mod cluster;
 pub mod compression;
 pub mod connection;

@@ -5,3 +5,4 @@ pub mod consume;
 pub mod floor;
 pub mod produce;
 pub mod server_args;
+pub mod topic;

@@ -13,21 +13,19 @@ mod wake;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use base::PageMemory;
-use engine::{Engine, EngineConfig};
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 use replication::Uuid;
 use replication::command::NodeRegistered;
-use ring::{Mailboxes, ReactorCounters, ShardFolder};
+use ring::{Mailboxes, ReactorCounters};
 use shard::{ControlShard, Mail};
 use thiserror::Error;
 
 use crate::serve::Event;
+use crate::serve::shard_plan::{OpenShard, ShardError, ShardPlan};
 use bell::Bell;
 use disk::Disk;
 use driver::Driver;
@@ -36,11 +34,7 @@ use pages::Pages;
 /// Everything the control core needs, gathered on the main thread.
 #[derive(Debug)]
 pub struct ControlPlan {
-    pub path: PathBuf,
-    /// The same folder, its files locked.
-    pub folder: ShardFolder,
-    pub engine: EngineConfig,
-    pub memory: PageMemory,
+    pub shard: ShardPlan,
     pub cluster: Uuid,
     pub node: NodeRegistered,
     pub mailboxes: Mailboxes<Mail>,
@@ -56,6 +50,8 @@ pub struct ControlPlan {
 pub enum ControlError {
     #[error("the control core cannot start: {0}")]
     Start(String),
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     #[error("the control core cannot open its files: {0}")]
     Files(String),
     #[error("the control core cannot serve the admin port {address}: {source}")]
@@ -89,11 +85,11 @@ impl ControlPlan {
 
     async fn run(self) -> Result<(), ControlError> {
         let bell = Rc::new(Bell::default());
-        let existing = self.folder.existing();
-        let files = Disk::open(self.path, self.folder, Rc::clone(&bell)).await;
+        let path = self.shard.path.clone();
+        let OpenShard { folder, engine, arena: _ } = self.shard.open()?;
+        let files = Disk::open(path, folder, Rc::clone(&bell)).await;
         let disk = files.map_err(|error| ControlError::Files(error.to_string()))?;
         let cores = self.counters.len() as u16;
-        let engine = Engine::open(self.engine, self.memory, &existing);
         let shard = ControlShard::new(engine, self.cluster, self.node, cores);
         let shard = Rc::new(RefCell::new(shard));
         let pages = Pages::new(Rc::clone(&shard), self.counters);

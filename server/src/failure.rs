@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::control::ControlError;
 use crate::data_folder::FolderError;
 use crate::listen::ListenError;
+use crate::serve::CoreError;
 
 /// See the module's description.
 #[derive(Debug, Error)]
@@ -27,16 +28,12 @@ pub enum Failure {
     Cpus(io::Error),
     #[error(transparent)]
     Device(ring::device::DeviceError),
-    #[error(transparent)]
-    ShardFolder(ring::FolderError),
-    #[error(transparent)]
-    Memory(ring::memory::MapError),
     #[error("the system lacks what a core needs (threads, descriptors): {0}")]
     Thread(io::Error),
     #[error("{name} cannot serve: {reason}")]
     Shard { name: String, reason: String },
-    #[error("data core {core} ended: {reason}")]
-    Core { core: CoreId, reason: String },
+    #[error("data core {core} ended: {error}")]
+    Core { core: CoreId, error: CoreError },
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]

@@ -11,12 +11,13 @@ mod cores;
 mod data_core;
 mod engines;
 mod report;
+pub(crate) mod shard_plan;
 mod sockets;
 mod supervisor;
 pub(crate) mod watched;
 
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base::{CoreId, ShardId};
 use ring::{RingOptions, StartReport, Stopped};
@@ -26,13 +27,11 @@ use crate::data_folder::DataFolder;
 use crate::failure::Failure;
 use crate::{output, signals};
 use cores::Assignment;
+pub use data_core::CoreError;
 use report::Report;
 use sockets::Sockets;
 use supervisor::Supervisor;
 use watched::Recovered;
-
-/// How long files of a killed server are waited for, once its lock is free.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What threads tell the main thread.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ pub enum Event {
     Ready,
     CoreEnded {
         core: CoreId,
-        result: Result<Stopped, String>,
+        result: Result<Stopped, CoreError>,
     },
     StopAsked,
 }

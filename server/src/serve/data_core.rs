@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use base::{CoreId, FileId, PageMemory, ShardId};
-use engine::{Engine, EngineConfig};
+use base::CoreId;
 use replication::{ClusterState, Uuid};
-use ring::{Plan, Stopped};
+use ring::{Plan, PlannedShard, Stopped};
 use shard::{Core, CoreSettings, Layout, Mail};
+use thiserror::Error;
 
 use super::Event;
+use super::shard_plan::{OpenShard, ShardError, ShardPlan};
 use super::watched::Watched;
 
 /// Everything a data core needs.
@@ -19,26 +20,24 @@ use super::watched::Watched;
 pub(super) struct CorePlan {
     pub(super) id: CoreId,
     pub(super) ring: Plan<Mail>,
-    pub(super) engines: Vec<EnginePlan>,
+    pub(super) shards: Vec<ShardPlan>,
     pub(super) layout: Arc<Layout>,
     pub(super) settings: CoreSettings,
     pub(super) cluster: Uuid,
     pub(super) events: Sender<Event>,
 }
 
-/// What an engine is opened with.
-#[derive(Debug)]
-pub(super) struct EnginePlan {
-    pub(super) shard: ShardId,
-    pub(super) config: EngineConfig,
-    pub(super) memory: PageMemory,
-    pub(super) existing: Vec<(FileId, u64)>,
-}
-
-impl EnginePlan {
-    fn open(self) -> (ShardId, Engine) {
-        (self.shard, Engine::open(self.config, self.memory, &self.existing))
-    }
+/// Why a data core ended by itself.
+#[derive(Debug, Error)]
+pub enum CoreError {
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    #[error(transparent)]
+    Start(#[from] ring::StartError),
+    #[error(transparent)]
+    Run(#[from] ring::ReactorError),
+    #[error("it stopped unasked")]
+    Unasked,
 }
 
 impl CorePlan {
@@ -53,13 +52,19 @@ impl CorePlan {
         })
     }
 
-    fn run(self) -> Result<Stopped, String> {
-        let engines = self.engines.into_iter().map(EnginePlan::open).collect();
+    fn run(mut self) -> Result<Stopped, CoreError> {
+        let mut engines = Vec::new();
+        for plan in self.shards {
+            let shard = plan.shard;
+            let OpenShard { folder, engine, arena } = plan.open()?;
+            self.ring.shards.push(PlannedShard { folder, arena });
+            engines.push((shard, engine));
+        }
         let state = Arc::new(ClusterState::new(self.cluster));
         let core = Core::new(self.id, self.layout, self.settings, state, engines);
-        let mut reactor = self.ring.start().map_err(|error| error.to_string())?;
+        let mut reactor = self.ring.start()?;
         let report = reactor.report().clone();
         let _ = self.events.send(Event::CoreStarted { core: self.id, report });
-        reactor.run(&mut Watched::new(core, self.events)).map_err(|error| error.to_string())
+        Ok(reactor.run(&mut Watched::new(core, self.events))?)
     }
 }

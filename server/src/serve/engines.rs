@@ -1,4 +1,4 @@
-//! Plans of every core: folders opened and locked, memory mapped, queues made.
+//! Plans of every core: who hosts what, with which settings, and the queues between them.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -7,21 +7,18 @@ use base::{CoreId, Listener, ShardId};
 use engine::EngineConfig;
 use engine::journal::JournalConfig;
 use replication::command::NodeRegistered;
-use ring::memory::Backing;
-use ring::{
-    Mapping, NetOptions, Plan, PlannedShard, ReactorConfig, RingOptions, ShardFolder, Stopper,
-    map_pages, mesh,
-};
+use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
 use shard::{Address, CoreSettings, Layout, Mail};
 
+use super::Event;
 use super::cores::Assignment;
-use super::data_core::{CorePlan, EnginePlan};
+use super::data_core::CorePlan;
+use super::shard_plan::ShardPlan;
 use super::sockets::Sockets;
-use super::{Event, PATIENCE};
 use crate::cli::serve_args::ServeArgs;
 use crate::config::Config;
 use crate::control::ControlPlan;
-use crate::data_folder::{DataFolder, FolderError, Meta};
+use crate::data_folder::{DataFolder, Meta};
 use crate::failure::Failure;
 
 /// Messages in the queue between two cores.
@@ -35,9 +32,6 @@ const CONTROL_BIN_BYTES: u64 = 4 << 20;
 pub(super) struct Plans {
     pub(super) cores: Vec<CorePlan>,
     pub(super) control: ControlPlan,
-    /// Of all journals' mirrors in memory.
-    pub(super) arena_bytes: u64,
-    pub(super) backing: Backing,
 }
 
 /// The handles by which cores are asked to stop.
@@ -48,6 +42,12 @@ pub(super) struct Stoppers {
 }
 
 impl Plans {
+    /// Memory that mirrors the journals.
+    pub(super) fn arena_bytes(&self) -> u64 {
+        let shards = self.cores.iter().flat_map(|core| &core.shards);
+        shards.chain([&self.control.shard]).map(|shard| shard.engine.arena_bytes()).sum()
+    }
+
     pub(super) fn stoppers(&self) -> Stoppers {
         Stoppers {
             cores: self.cores.iter().map(|core| core.ring.stopper()).collect(),
@@ -56,7 +56,7 @@ impl Plans {
     }
 }
 
-/// Opens every shard and puts it on its core.
+/// Puts every shard on its core.
 pub(super) fn plan(
     config: &Config,
     folder: &DataFolder,
@@ -67,12 +67,10 @@ pub(super) fn plan(
 ) -> Result<Plans, Failure> {
     let mesh = mesh::<Mail>(assignment.cores(), MAIL_QUEUE).map_err(Failure::Thread)?;
     let layout = Arc::new(layout(config, folder.meta(), assignment, &sockets));
-    let (mut arena_bytes, mut backing) = (0, Backing::Reserved);
-    let mut account = |mapping: &Mapping| {
-        arena_bytes += mapping.bytes() as u64;
-        if backing != mapping.backing() {
-            backing = mapping.backing();
-        }
+    let shard_plan = |shard| ShardPlan {
+        shard,
+        path: folder.shard_path(shard),
+        engine: engine_config(config, folder.meta(), shard, args),
     };
     let mut shard_listeners: Vec<_> = sockets.shards.into_iter().map(Some).collect();
     let mut cores = Vec::new();
@@ -81,12 +79,7 @@ pub(super) fn plan(
         let mut ring = Plan::new(reactor_config(config, assignment, id, args), boxes);
         ring.listeners.push((Listener::Node, node_listener));
         ring.hold = Some(folder.lock().duplicate().map_err(Failure::Thread)?.into());
-        let mut engines = Vec::new();
         for shard in assignment.shards_of(id) {
-            let (files, engine, arena) = open_shard(config, folder, shard, args)?;
-            account(&arena);
-            ring.shards.push(PlannedShard { folder: files, arena });
-            engines.push(engine);
             let listener = shard_listeners[usize::from(shard.0)].take();
             let listener = listener.expect("each shard is on one core");
             ring.listeners.push((Listener::Core(shard), listener));
@@ -94,20 +87,15 @@ pub(super) fn plan(
         cores.push(CorePlan {
             id,
             ring,
-            engines,
+            shards: assignment.shards_of(id).map(shard_plan).collect(),
             layout: Arc::clone(&layout),
             settings: core_settings(config),
             cluster: folder.meta().cluster(),
             events: events.clone(),
         });
     }
-    let (files, engine, arena) = open_shard(config, folder, ShardId::CONTROL, args)?;
-    account(&arena);
     let control = ControlPlan {
-        path: folder.shard_path(ShardId::CONTROL),
-        folder: files,
-        engine: engine.config,
-        memory: engine.memory,
+        shard: shard_plan(ShardId::CONTROL),
         cluster: folder.meta().cluster(),
         node: registration(&layout, assignment),
         mailboxes: mesh.control,
@@ -116,26 +104,7 @@ pub(super) fn plan(
         counters: cores.iter().map(|core| core.ring.counters()).collect(),
         events: events.clone(),
     };
-    Ok(Plans { cores, control, arena_bytes, backing })
-}
-
-fn open_shard(
-    config: &Config,
-    folder: &DataFolder,
-    shard: ShardId,
-    args: &ServeArgs,
-) -> Result<(ShardFolder, EnginePlan, Mapping), Failure> {
-    let path = folder.shard_path(shard);
-    std::fs::create_dir_all(&path).map_err(|source| FolderError::Io {
-        action: "create",
-        path: path.clone(),
-        source,
-    })?;
-    let files = ShardFolder::open(&path, shard, PATIENCE).map_err(Failure::ShardFolder)?;
-    let config = engine_config(config, folder.meta(), shard, args);
-    let (memory, arena) = map_pages(config.arena_bytes() as usize).map_err(Failure::Memory)?;
-    let existing = files.existing();
-    Ok((files, EnginePlan { shard, config, memory, existing }, arena))
+    Ok(Plans { cores, control })
 }
 
 fn engine_config(config: &Config, meta: &Meta, shard: ShardId, args: &ServeArgs) -> EngineConfig {

@@ -59,8 +59,8 @@ impl Report {
     }
 
     pub(super) fn memory(&self, plans: &Plans) {
-        let bytes = ByteSize(plans.arena_bytes >> 20 << 20);
-        print(format_args!("memory    {bytes} mirror the journals, on {}", plans.backing));
+        let bytes = ByteSize(plans.arena_bytes() >> 20 << 20);
+        print(format_args!("memory    {bytes} to mirror the journals"));
     }
 
     /// Says what a core's start lacked.

@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use base::ShardId;
 use ring::Stopped;
 
-use super::Event;
 use super::engines::Stoppers;
 use super::report::{Report, shard_name};
+use super::{CoreError, Event};
 use crate::control::ControlThread;
 use crate::data_folder::DataFolder;
 use crate::failure::Failure;
@@ -81,8 +81,8 @@ impl Supervisor {
                     output::error(&failure);
                 }
                 Event::CoreEnded { core, result } => {
-                    let reason = result.err().unwrap_or_else(|| "it stopped unasked".to_owned());
-                    return End::Failed(Failure::Core { core, reason });
+                    let error = result.err().unwrap_or(CoreError::Unasked);
+                    return End::Failed(Failure::Core { core, error });
                 }
                 Event::StopAsked => return End::Asked,
             }

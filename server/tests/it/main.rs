@@ -2,4 +2,8 @@
 
 mod chiplog;
 mod command_line;
+mod conversation;
+mod http;
 mod refusals;
+mod server;
+mod serving;

@@ -1,0 +1,99 @@
+//! A server's life: started, restarted, killed, stopped, refused a second time.
+
+use rustix::process::Signal;
+
+use crate::chiplog::{folder, refusal, serve, stdout};
+use crate::http::get;
+use crate::server::Server;
+
+#[test]
+fn the_report_says_what_was_found_and_then_ready() {
+    let home = folder();
+    let server = Server::start(&home.path().join("data"), &[]);
+    for label in
+        ["data ", "cores ", "clients ", "admin ", "ring ", "device ", "memory ", "recovery "]
+    {
+        assert!(server.report.lines().any(|line| line.starts_with(label)), "{}", server.report);
+    }
+    let ready = server.report.lines().filter(|line| line.starts_with("ready")).count();
+    assert_eq!(ready, 1, "{}", server.report);
+    assert!(server.report.contains("formatted now"));
+}
+
+#[test]
+fn both_signals_seal_the_log_and_a_restart_finds_it_sealed() {
+    let home = folder();
+    let one_line = home.path().join("one-line.txt").display().to_string();
+    std::fs::write(&one_line, "one\n").expect("writable");
+    let data = home.path().join("data");
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::start(&data, &[]);
+        assert!(server.run(&["produce", "lines", &one_line]).status.success());
+        let said = server.stop(signal);
+        assert_eq!(said, "stopped; the log is sealed\n");
+    }
+    let server = Server::start(&data, &[]);
+    let recovery: Vec<_> =
+        server.report.lines().filter(|line| line.starts_with("recovery")).collect();
+    assert_eq!(recovery.len(), 2, "{}", server.report);
+    assert!(recovery.iter().all(|line| line.ends_with("; sealed")), "{}", server.report);
+    assert_eq!(stdout(&server.run(&["consume", "lines"])), "one\none\n");
+}
+
+#[test]
+fn what_was_acked_is_there_after_a_kill() {
+    let home = folder();
+    let mut expected = String::new();
+    for round in 0..3 {
+        let server = Server::start(&home.path().join("data"), &[]);
+        let file = home.path().join("line.txt");
+        let line = format!("round {round}\n");
+        std::fs::write(&file, &line).expect("writable");
+        let file = file.to_str().expect("UTF-8");
+        let output = server.run(&["produce", "rounds", file]);
+        assert!(output.status.success(), "{output:?}");
+        expected.push_str(&line);
+        assert_eq!(stdout(&server.run(&["consume", "rounds"])), expected);
+        server.kill();
+    }
+}
+
+#[test]
+fn a_second_server_on_the_folder_is_refused_and_names_the_first() {
+    let home = folder();
+    let server = Server::start(home.path(), &[]);
+    let (code, sentence) = refusal(serve(home.path(), &[]));
+    assert_eq!(code, 1);
+    assert!(sentence.contains(&format!("process {}", server.pid())), "{sentence}");
+}
+
+#[test]
+fn a_relative_folder_and_settings_from_everywhere_work() {
+    let home = folder();
+    let config = home.path().join("chiplog.toml");
+    std::fs::write(&config, "data = 'nested/data'\ncores = 7\n[journal]\nbytes = '16MiB'\n")
+        .expect("writable");
+    let mut command = crate::chiplog::chiplog(&["serve", "--config", "chiplog.toml"]);
+    command.current_dir(home.path()).env("CHIPLOG_CORES", "1").env("CHIPLOG_SHARDS", "2");
+    for flag in ["--listen", "--core-listen", "--admin"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command.args(["--pin", "false", "--poll", "park"]);
+    let server = Server::spawn(command);
+    assert!(server.report.contains("1 data core, 2 shards; poll park"), "{}", server.report);
+    assert!(home.path().join("nested/data/shard-1/journal").is_dir());
+    assert!(server.run(&["topic", "create", "t", "--partitions", "2"]).status.success());
+}
+
+#[test]
+fn the_admin_port_tells_health_readiness_and_numbers() {
+    let home = folder();
+    let server = Server::start(home.path(), &[]);
+    for path in ["/healthz", "/readyz"] {
+        let answer = get(&server.admin(), path);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    }
+    let metrics = get(&server.admin(), "/metrics");
+    assert!(metrics.contains("\nchiplog_ready 1\n"), "{metrics}");
+    assert!(metrics.contains("\nchiplog_core_parks_total{core=\"0\"} "), "{metrics}");
+}
