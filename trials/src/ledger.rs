@@ -4,11 +4,12 @@
 //! sent appears at most once, acked or not; one that was acked appears at the offset it was told.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::record::Stamp;
 
-/// A promise: the record with this stamp and these bytes is at this offset, for good.
+/// A promise: the record with this stamp and these bytes is at this offset, for good. The offset is
+/// negative if the client was told only that the record is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     pub partition: i32,
@@ -32,6 +33,8 @@ pub struct Ledger {
     pub acks: Vec<Ack>,
     /// Sends that ended without an ack, each with the client's reason.
     pub refusals: Vec<(Stamp, String)>,
+    /// What the client reported apart from single records, each kind once.
+    pub complaints: BTreeSet<String>,
 }
 
 /// A broken promise.
@@ -55,6 +58,8 @@ pub enum Violation {
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub acked: usize,
+    /// Of those, how many without an offset.
+    pub unplaced: usize,
     pub found: usize,
     pub violations: Vec<Violation>,
 }
@@ -70,6 +75,7 @@ impl Ledger {
     ) -> Verdict {
         let mut verdict = Verdict {
             acked: self.acks.len(),
+            unplaced: self.acks.iter().filter(|ack| ack.offset < 0).count(),
             found: log.values().map(Vec::len).sum(),
             violations: Vec::new(),
         };
@@ -94,7 +100,15 @@ impl Ledger {
                 records.iter().map(|found| ((*partition, found.offset), found))
             })
             .collect();
-        for ack in &self.acks {
+        let known = |ack: &&Ack| 0 <= ack.offset;
+        for ack in self.acks.iter().filter(|ack| !known(ack)) {
+            let records = log.get(&ack.partition).into_iter().flatten();
+            let mut same = records.filter(|found| found.stamp == Some(ack.stamp));
+            if same.all(|found| found.digest != ack.digest) {
+                violations.push(Violation::Lost(*ack));
+            }
+        }
+        for ack in self.acks.iter().filter(known) {
             match places.get(&(ack.partition, ack.offset)) {
                 Some(found) if found.stamp != Some(ack.stamp) => {
                     violations.push(Violation::Lost(*ack));
@@ -174,9 +188,10 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acked, {} found: {} lost, {} altered, {} foreign, {} duplicated, {} reordered, \
+            "{} acked ({} without an offset), {} found: {} lost, {} altered, {} foreign, {} duplicated, {} reordered, \
              {} gaps",
             self.acked,
+            self.unplaced,
             self.found,
             self.lost(),
             self.count(|violation| matches!(violation, Violation::Altered(_))),
@@ -217,7 +232,7 @@ mod tests {
             stamp: Some(stamp(n)),
             digest: digest_of(stamp(n)),
         });
-        (Ledger { acks: acks.collect(), refusals: Vec::new() }, found.collect())
+        (Ledger { acks: acks.collect(), ..Ledger::default() }, found.collect())
     }
 
     fn violations(ledger: &Ledger, found: Vec<Found>) -> Vec<Violation> {
@@ -230,6 +245,16 @@ mod tests {
         assert_eq!(violations(&ledger, found.clone()), []);
         ledger.acks.pop();
         assert_eq!(violations(&ledger, found), [], "an unacked record may be there");
+    }
+
+    #[test]
+    fn an_ack_without_an_offset_wants_its_record_somewhere() {
+        let (mut ledger, mut found) = story(3);
+        ledger.acks[2].offset = -1001;
+        assert_eq!(violations(&ledger, found.clone()), []);
+        found[2].stamp = Some(stamp(9));
+        found[2].digest = digest_of(stamp(9));
+        assert_eq!(violations(&ledger, found), [Violation::Lost(ledger.acks[2])]);
     }
 
     #[test]

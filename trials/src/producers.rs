@@ -63,9 +63,12 @@ impl Producers {
         let (wanted, deadline) = (self.acked() + more, Instant::now() + limit);
         while self.acked() < wanted {
             if deadline < Instant::now() {
+                let Ledger { acks, refusals, complaints } = self.ledger();
+                let (acked, first) = (acks.len(), refusals.first());
                 return Err(Trouble::failed(format!(
-                    "{} of {wanted} records acked after {limit:?}",
-                    self.acked()
+                    "{acked} of {wanted} records acked after {limit:?}; {} refused, first {first:?}; \
+                     the client said {complaints:?}",
+                    refusals.len(),
                 )));
             }
             thread::sleep(Duration::from_millis(5));
@@ -121,7 +124,16 @@ struct Scribe {
     ledger: Arc<Mutex<Ledger>>,
 }
 
-impl ClientContext for Scribe {}
+impl ClientContext for Scribe {
+    /// A server that is away is no complaint.
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, Resolve};
+        let away = [AllBrokersDown, BrokerTransportFailure, Resolve];
+        if error.rdkafka_error_code().is_none_or(|code| !away.contains(&code)) {
+            locked(&self.ledger).complaints.insert(format!("{error}: {reason}"));
+        }
+    }
+}
 
 impl ProducerContext for Scribe {
     type DeliveryOpaque = Box<Stamp>;

@@ -22,7 +22,7 @@ pub struct Launch {
     program: PathBuf,
     data: PathBuf,
     ports: Ports,
-    flags: Vec<String>,
+    flags: Vec<(String, String)>,
     wrapper: Vec<String>,
 }
 
@@ -49,15 +49,20 @@ impl Launch {
         };
         let shards = shards.to_string();
         Ok(launch
+            .flag("--data", &data.display().to_string())
+            .flag("--listen", &Ports::address(ports.node))
+            .flag("--core-listen", &Ports::address(ports.core))
+            .flag("--admin", &Ports::address(ports.admin))
             .flag("--shards", &shards)
             .flag("--journal-bytes", "64MiB")
             .flag("--bins-bytes", "16MiB"))
     }
 
-    /// Adds a flag, behind those that every trial gives.
+    /// Gives a flag, in the place of the same one that every trial gives.
     #[must_use]
     pub fn flag(mut self, name: &str, value: &str) -> Self {
-        self.flags.extend([name.to_owned(), value.to_owned()]);
+        self.flags.retain(|(given, _)| given != name);
+        self.flags.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -120,12 +125,7 @@ impl Launch {
         command
             .args(words)
             .arg("serve")
-            .arg("--data")
-            .arg(&self.data)
-            .args(["--listen", &Ports::address(self.ports.node)])
-            .args(["--core-listen", &Ports::address(self.ports.core)])
-            .args(["--admin", &Ports::address(self.ports.admin)])
-            .args(&self.flags)
+            .args(self.flags.iter().flat_map(|(name, value)| [name, value]))
             .env_remove(SERVER_VARIABLE)
             .env_remove(MUTANTS_VARIABLE);
         command

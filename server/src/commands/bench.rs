@@ -90,7 +90,7 @@ struct Common {
     /// How the probe's core waits: as the server's cores do.
     #[arg(long, global = true, default_value = "adaptive", value_name = "MODE")]
     poll: PollMode,
-    /// The CPU that the probe runs on: that of the server's first core.
+    /// The CPU that the probe runs on; by default where a server's first data core does.
     #[arg(long, global = true)]
     cpu: Option<usize>,
     /// One JSON object instead of a table.

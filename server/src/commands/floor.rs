@@ -31,7 +31,7 @@ pub struct FloorArgs {
     /// How the probe's core waits: spin, adaptive or park.
     #[arg(long, default_value = "adaptive", value_name = "MODE")]
     poll: PollMode,
-    /// The CPU that the probe runs on; by default the first.
+    /// The CPU that the probe runs on; by default where a server's first data core does.
     #[arg(long)]
     cpu: Option<usize>,
     /// Seconds for each figure.
@@ -57,8 +57,8 @@ pub fn run(args: &FloorArgs) -> Result<(), Failure> {
 /// another; says which that is.
 pub(super) fn pin_client(probe_cpu: Option<usize>) -> Result<Option<usize>, Failure> {
     let cpus = ring::cpu::allowed().map_err(Failure::Cpu)?;
-    let probe = probe_cpu.or_else(|| cpus.first().copied());
-    if let Some(client) = cpus.iter().rev().find(|cpu| Some(**cpu) != probe) {
+    let probe = probe_cpu.or_else(|| cpus.get(1).or(cpus.first()).copied());
+    if let Some(client) = cpus.iter().find(|cpu| Some(**cpu) != probe) {
         ring::cpu::pin_to(*client).map_err(Failure::Cpu)?;
     }
     Ok(probe)
