@@ -9,8 +9,8 @@ use crate::journal::JournalConfig;
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     pub journal: JournalConfig,
-    /// Bytes of a bin file: a multiple of 4096, at least four journal frames. Bins made earlier keep
-    /// their size.
+    /// Bytes of a bin file: a multiple of 4096, at least 64 KiB and eight journal frames. Bins made
+    /// earlier keep their size.
     pub bin_bytes: u64,
     /// Bin files that this shard may have; a journal frame must hold 16 bytes for each.
     pub bins_max: u32,
@@ -67,7 +67,7 @@ impl EngineConfig {
     }
 
     pub(crate) fn check(&self) {
-        let least = 4 * u64::from(self.journal.frame_max_bytes);
+        let least = (8 * u64::from(self.journal.frame_max_bytes)).max(64 << 10);
         assert!(
             self.bin_bytes.is_multiple_of(PAGE_BYTES as u64) && least <= self.bin_bytes,
             "bins of {} bytes: use a multiple of 4096, at least {least}",

@@ -167,7 +167,8 @@ impl Store {
         runs: &mut Vec<Run>,
     ) -> Result<bool, NotStaged> {
         let Some(partition) = self.partitions.get(slot) else { return Ok(false) };
-        next_extent(partition, self.destage_limit(partition), runs);
+        let max_bytes = u64::from(EXTENT_BYTES).min(self.config.bin_bytes / 4) as u32;
+        next_extent(partition, self.destage_limit(partition), max_bytes, runs);
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(false) };
         let (base, end) = (first.base, last.end);
         let class = Class::of(partition.settings.retention_ms);
@@ -302,6 +303,7 @@ impl Store {
             return Err(NotStaged::Later);
         }
         if !self.bins.has_room(pass.bin, pass.staged.len(), pages) {
+            assert!(0 < self.bins.get(pass.bin).filled, "{pages} pages fit no bin");
             pass.full = true;
             pass.stage = PassStage::Draining;
             return Err(NotStaged::Later);
@@ -528,14 +530,14 @@ impl Pass {
     }
 }
 
-/// Puts the runs of the next extent into `runs`: unstaged, whole, dense, before `limit`, and 256 KiB
-/// or one run.
-fn next_extent(partition: &Partition, limit: Offset, runs: &mut Vec<Run>) {
+/// Puts the runs of the next extent into `runs`: unstaged, whole, dense, before `limit`, and at most
+/// `max_bytes` or one run.
+fn next_extent(partition: &Partition, limit: Offset, max_bytes: u32, runs: &mut Vec<Run>) {
     runs.clear();
     let mut len = 0;
     for run in partition.tail.runs_from(partition.marks.staged) {
         let joins = runs.last().is_none_or(|last| last.end == run.base);
-        let fits = runs.is_empty() || len + run.span.len <= EXTENT_BYTES;
+        let fits = runs.is_empty() || len + run.span.len <= max_bytes;
         if limit < run.end || !joins || !fits {
             break;
         }

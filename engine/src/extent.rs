@@ -23,7 +23,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::tail::walk;
 
-/// Batches of an extent end here, unless one batch alone is larger.
+/// Batches of an extent end here, unless one run alone is larger. A bin holds four at least.
 pub(crate) const EXTENT_BYTES: u32 = 256 * 1024 - RECORD_BYTES as u32;
 pub(crate) const RECORD_BYTES: usize = size_of::<ExtentRecord>();
 const MAGIC: [u8; 8] = *b"extent\x01\0";
