@@ -43,7 +43,7 @@ pub(super) fn refuse_clearly(context: &Context) -> Outcome {
 
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let port = refused(&launch()?.flag("--listen", &address), "a taken port", &[&address])?;
+    let port = refused(&launch()?.flag("--listen", &address), "a taken port", &["in use"])?;
 
     let foreign = context.folder().join("foreign");
     std::fs::create_dir(&foreign)?;
