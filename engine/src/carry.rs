@@ -16,11 +16,11 @@ use std::collections::VecDeque;
 use base::{Batch, Now, Offset, PartitionId, Seq, Span};
 use zerocopy::IntoBytes;
 
-use crate::destage::NotStaged;
 use crate::due::Due;
 use crate::journal::{EntryKind, JournalFull, NewEntry, Placed};
 use crate::lifecycle::control;
 use crate::partitions::Slot;
+use crate::pass::NotStaged;
 use crate::snapshot;
 use crate::store::{Pressure, Store};
 use crate::tail::Run;

@@ -28,6 +28,7 @@ mod metrics;
 mod page_pool;
 mod partition;
 mod partitions;
+mod pass;
 mod producers;
 mod read;
 mod replay;

@@ -6,6 +6,7 @@ use crate::bins::BinState;
 use crate::due::Due;
 use crate::error::Refused;
 use crate::extent::Extent;
+use crate::halt::{Halt, HaltCause};
 use crate::journal::{EntryKind, JournalFull, NewEntry};
 use crate::partition::Partition;
 use crate::partitions::Slot;
@@ -148,6 +149,20 @@ impl Store {
                 partition.exchange(before);
                 Err(full.into())
             }
+        }
+    }
+
+    /// The journal goes on although its newest part may be lost: so may be the end of every
+    /// partition. Each stays halted until its own loss is accepted, after a restart too.
+    pub(crate) fn suspect_all(&mut self, now: Now) {
+        let slots: Vec<Slot> = self.partitions.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let partition = self.partitions.get_mut(slot).expect("just found");
+            partition.tail_suspect = true;
+            let from = partition.log_end.0;
+            partition.halt.get_or_insert(Halt { cause: HaltCause::Hole, from, to: None });
+            // All of it in the first frame, as long as that has room; else when the old one goes.
+            let _ = self.carry_snapshot(now, slot);
         }
     }
 

@@ -125,17 +125,18 @@ impl Restore {
                     }),
                 }
             }
-            Step::Bins(scan) => Some(self.open(*scan)),
+            Step::Bins(scan) => Some(self.open(now, *scan)),
             Step::Over => None,
         }
     }
 
-    fn open(&mut self, scan: BinScan) -> Outcome {
+    fn open(&mut self, now: Now, scan: BinScan) -> Outcome {
         let BinScan { mut recovered, mut replay, newest_stamp, .. } = scan;
         if let Some(stamp) = newest_stamp.max(replay.newest_stamp()) {
             recovered.heed_stamp(stamp);
         }
         let report = Some(recovered.report().clone());
+        let halts = recovered.report().verdict.halts();
         let journal = match recovered.into_journal() {
             Err(recovered) if self.config.accept_loss => recovered.accept_loss(),
             journal => journal,
@@ -144,7 +145,11 @@ impl Restore {
         let result = match journal {
             Ok(journal) => {
                 replay.finish(&arena);
-                Ok(Box::new(Store::new(self.config.clone(), *arena, journal, replay)))
+                let mut store = Store::new(self.config.clone(), *arena, journal, replay);
+                if halts {
+                    store.suspect_all(now);
+                }
+                Ok(Box::new(store))
             }
             Err(recovered) => Err((Phase::Halted(recovered.report().verdict), arena)),
         };

@@ -59,7 +59,9 @@ impl Store {
         self.retention.due = now.mono.plus(if over { ROUND } else { PAUSE });
         let silent_since = now.wall.0.saturating_sub(self.config.producer_expiry_ms);
         self.producers.expire(silent_since, EXPIRED_PRODUCERS_MAX);
-        self.bins.retry_creation();
+        if over {
+            self.bins.retry_creation();
+        }
     }
 
     fn expire(&mut self, now: Now, slot: Slot, before: Offset) -> bool {

@@ -17,7 +17,7 @@ use crate::Mutant;
 use crate::bins::{self, Bins};
 use crate::carry::Carry;
 use crate::config::EngineConfig;
-use crate::destage::{self, Destage};
+use crate::destage::Destage;
 use crate::disk_reads::{self, DiskReads};
 use crate::due::{Due, Dues};
 use crate::error::AppendError;
@@ -26,6 +26,7 @@ use crate::frames::Frames;
 use crate::journal::{Journal, Placed};
 use crate::page_pool::PagePool;
 use crate::partitions::{Partitions, Slot};
+use crate::pass;
 use crate::producers::Producers;
 use crate::read::{Answers, Purpose};
 use crate::replay::Replay;
@@ -68,6 +69,8 @@ pub(crate) struct Store {
 
 /// Buffers kept for reads and background writes.
 const POOL_BYTES: usize = 16 << 20;
+/// No bin is made before the journal is this full.
+const FIRST_BINS_PERCENT: u32 = 20;
 /// The byte of a token that tells whose it is.
 const TAG: u64 = 0xff << 56;
 
@@ -151,7 +154,7 @@ impl Store {
     pub(crate) fn done(&mut self, now: Now, done: Done) {
         if let Err(done) = self.journal.done(now, &mut self.arena, done) {
             match token_of(&done).0 & TAG {
-                destage::TOKEN_TAG => self.pass_done(now, done),
+                pass::TOKEN_TAG => self.pass_done(now, done),
                 bins::TOKEN_TAG => self.bin_created(done),
                 disk_reads::TOKEN_TAG => self.read_done(now, done),
                 evacuate::TOKEN_TAG => self.footer_read(done),
@@ -228,8 +231,12 @@ impl Store {
         }
     }
 
-    /// Keeps as many bins free as everything in the journal may need.
+    /// Keeps as many bins free as everything in the journal may need. The first are made when the
+    /// journal begins to fill: a new folder stays small and its disk quiet.
     fn create_bin(&mut self) {
+        if self.bins.len() == 0 && self.journal.occupancy().percent() < FIRST_BINS_PERCENT {
+            return;
+        }
         if let Some((file, bytes)) = self.bins.start_creating(self.config.reserved_bins()) {
             self.ops.push_back(Op::Create { tok: Token(bins::TOKEN_TAG), file, bytes });
         }

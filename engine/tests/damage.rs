@@ -175,6 +175,38 @@ fn a_journal_shorter_than_its_bins_has_lost_its_tail() {
 }
 
 #[test]
+fn accepting_a_lost_tail_gives_no_offset_out_twice() {
+    let mut rig = Rig::new(config());
+    rig.create(id(0), 1);
+    for _ in 0..200 {
+        rig.put(id(0), &[&[1; 2_000]]);
+    }
+    let old = rig.disk.copy();
+    for _ in 0..400 {
+        rig.put(id(0), &[&[1; 2_000]]);
+    }
+    let given_out = rig.engine.log_end(id(0)).unwrap();
+    let mut disk = rig.disk.copy();
+    disk.take_from(&old, segment);
+    let config = engine::EngineConfig { accept_loss: true, ..rig.config.clone() };
+    let mut rig = Rig::over(config, disk);
+    assert_eq!(*rig.engine.phase(), engine::Phase::Open);
+    rig.steps(5);
+    for _ in 0..2 {
+        assert_eq!(rig.engine.halted().map(|(id, _)| id).collect::<Vec<_>>(), [id(0)]);
+        rig = rig.crash();
+    }
+    let seq = rig.engine.accept_loss(rig.now, id(0)).unwrap();
+    rig.settle(seq);
+    let mut rig = rig.crash();
+    assert_eq!(rig.engine.halted().count(), 0);
+    rig.engine.open_epoch(rig.now, id(0), Epoch(2)).unwrap();
+    assert!(given_out.0 < rig.put(id(0), &[b"after"]));
+    let found = rig.read_all(id(0), Offset(0));
+    assert!(200 <= found.len(), "what is left of the old is served: {}", found.len());
+}
+
+#[test]
 fn a_journal_that_vanished_is_not_a_fresh_one() {
     let mut rig = Rig::new(config());
     rig.create(id(0), 1);
