@@ -57,7 +57,7 @@ pub fn run(args: &FloorArgs) -> Result<(), Failure> {
 /// another; says which that is.
 pub(super) fn pin_client(probe_cpu: Option<usize>) -> Result<Option<usize>, Failure> {
     let cpus = ring::cpu::allowed().map_err(Failure::Cpu)?;
-    let probe = probe_cpu.or_else(|| cpus.get(1).or(cpus.first()).copied());
+    let probe = probe_cpu.or_else(|| cpus.get(1).or_else(|| cpus.first()).copied());
     if let Some(client) = cpus.iter().find(|cpu| Some(**cpu) != probe) {
         ring::cpu::pin_to(*client).map_err(Failure::Cpu)?;
     }
