@@ -376,11 +376,18 @@ impl Machine for ControlShard {
     }
 
     fn turn(&mut self, now: Now) {
-        self.advance_stage(now);
-        if let Stage::Leading = self.stage {
-            self.write_entries(now);
+        loop {
+            self.advance_stage(now);
+            if let Stage::Leading = self.stage {
+                self.write_entries(now);
+            }
+            let phase = self.engine.phase().clone();
+            self.engine.turn(now);
+            // What follows from a new phase must not wait for the next event: none may come.
+            if phase == *self.engine.phase() {
+                break;
+            }
         }
-        self.engine.turn(now);
         self.publish();
         self.settle_waiting(now);
         while let Some(op) = self.engine.poll_op() {

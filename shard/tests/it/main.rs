@@ -1,0 +1,4 @@
+//! Machines of this crate on a disk that keeps every promise.
+
+mod control;
+mod disk;
