@@ -20,7 +20,7 @@ use ring::feature::FeatureSet;
 use thiserror::Error;
 
 pub use raw::{Origin, RawConfig};
-pub use value::{AdvertisedHost, ByteSize, Count, JournalWindow, ListenAddress};
+pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, ListenAddress};
 
 /// The settings of one server.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ pub enum ConfigError {
     Invalid { origin: Origin, text: String, expected: &'static str },
     #[error("{origin} must be {limits}, not {value}")]
     OutOfRange { origin: Origin, limits: &'static str, value: ByteSize },
+    #[error("{origin} must be at least {least} with a journal of that size, not {value}")]
+    BinsTooSmall { origin: Origin, least: ByteSize, value: ByteSize },
     #[error(
         "{origin} listens on every address of this machine ({address}), so clients must be told \
          which one to use: add --{flag} HOST"
@@ -145,7 +147,7 @@ impl Config {
             },
             limits: Limits::resolve(raw)?,
             journal_window: raw.required::<JournalWindow>("journal.window")?.0,
-            bins_max: raw.required::<Count>("bins.max")?.0,
+            bins_max: raw.required::<BinCount>("bins.max")?.0,
             ring_disabled: raw.optional("ring.disable")?.unwrap_or(FeatureSet::EMPTY),
             format: FormatSettings::resolve(raw)?,
         })
@@ -179,13 +181,17 @@ fn sized(
     Err(ConfigError::OutOfRange { origin: raw.origin(key), limits, value })
 }
 
+/// A bin holds four of the largest journal frames, each of which is a quarter of a segment and 8 MiB
+/// at most.
+const BIN_BYTES_LEAST_MAX: u64 = 32 << 20;
+
 impl FormatSettings {
     fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
         let sized = |key, limits, fits: fn(u64) -> bool| {
             let given = raw.optional::<ByteSize>(key)?.is_some();
             Ok(Fixed { value: sized(raw, key, limits, fits)?, given })
         };
-        Ok(Self {
+        let resolved = Self {
             shards: raw.optional("shards")?,
             journal_bytes: sized(
                 "journal.bytes",
@@ -195,7 +201,17 @@ impl FormatSettings {
             bin_bytes: sized("bins.bytes", "a multiple of 1MiB from 4MiB to 4GiB", |bytes| {
                 (4 << 20..=4 << 30).contains(&bytes) && bytes.is_multiple_of(1 << 20)
             })?,
-        })
+        };
+        let least = ByteSize(BIN_BYTES_LEAST_MAX.min(resolved.journal_bytes.value.0 / 16));
+        if resolved.bin_bytes.value < least {
+            let origin = raw.origin("bins.bytes");
+            return Err(ConfigError::BinsTooSmall {
+                origin,
+                least,
+                value: resolved.bin_bytes.value,
+            });
+        }
+        Ok(resolved)
     }
 }
 

@@ -94,12 +94,14 @@ impl ControlPlan {
         let shard = Rc::new(RefCell::new(shard));
         let pages = Pages::new(Rc::clone(&shard), self.counters);
         let address = self.admin;
-        http::serve(address, self.token, Rc::new(pages))
+        let http = http::serve(address, self.token, Rc::new(pages))
             .map_err(|source| ControlError::Admin { address, source })?;
         let wake = wake::source(self.mailboxes.event())
             .map_err(|error| ControlError::Start(error.to_string()))?;
         wake.ring(Rc::clone(&bell));
         Driver::new(shard, disk, self.mailboxes, bell, self.events).run().await;
+        // Closes the port now: with the executor's ring it would close somewhat later.
+        http.cancel().await;
         Ok(())
     }
 }

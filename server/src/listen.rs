@@ -6,12 +6,18 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 const BACKLOG: i32 = 1024;
+
+/// How long a port in use is tried again: the ring of a server that has just ended keeps its
+/// listeners for some 50 ms.
+const PATIENCE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Why a port cannot be listened on.
 #[derive(Debug, Error)]
@@ -81,16 +87,11 @@ pub fn shared(
     flag: &'static str,
 ) -> Result<Vec<TcpListener>, ListenError> {
     let explain = |source| explain(address, flag, source);
-    let claim = bind(address, false).map_err(explain)?;
-    claim.listen(BACKLOG).map_err(explain)?;
-    let local = claim.local_addr().map_err(explain)?;
-    let address = local.as_socket().unwrap_or(address);
-    drop(claim);
+    let address = single(address, flag)?.local_addr().map_err(explain)?;
     (0..count)
         .map(|_| {
-            let socket = bind(address, true).map_err(explain)?;
-            socket.listen(BACKLOG).map_err(explain)?;
-            Ok(socket.into())
+            let listener = listen(address, true);
+            listener.map_err(|source| self::explain(address, flag, source))
         })
         .collect()
 }
@@ -133,13 +134,23 @@ pub fn probe(address: SocketAddr, flag: &'static str) -> Result<SocketAddr, List
 }
 
 fn single(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
-    let explain = |source| explain(address, flag, source);
-    let socket = bind(address, false).map_err(explain)?;
-    socket.listen(BACKLOG).map_err(explain)?;
-    Ok(socket.into())
+    let give_up_at = Instant::now() + PATIENCE;
+    loop {
+        match listen(address, false) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if is_in_use(&error) && Instant::now() < give_up_at => {
+                std::thread::sleep(RETRY);
+            }
+            Err(error) => return Err(explain(address, flag, error)),
+        }
+    }
 }
 
-fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn is_in_use(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::ADDRINUSE)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
@@ -147,7 +158,8 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    Ok(socket)
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn explain(address: SocketAddr, flag: &'static str, source: io::Error) -> ListenError {

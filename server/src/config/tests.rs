@@ -115,4 +115,8 @@ fn the_admin_port_needs_a_token_beyond_loopback() {
 fn sizes_have_limits() {
     let error = refusal(&[("journal.bytes", "1MiB")]);
     assert!(error.starts_with("--journal-bytes must be a multiple"), "{error}");
+    let error = refusal(&[("bins.bytes", "16MiB")]);
+    assert!(error.starts_with("--bins-bytes must be at least 32MiB"), "{error}");
+    let small = [("bins.bytes", "4MiB"), ("journal.bytes", "64MiB")];
+    Config::resolve(&flags(&small)).expect("a small bin for a small journal");
 }

@@ -106,6 +106,18 @@ impl Value for Count {
     }
 }
 
+/// Bins of a shard: their table fits into a frame of the smallest journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BinCount(pub u32);
+
+impl Value for BinCount {
+    const EXPECTED: &'static str = "a whole number from 64 to 16000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|count| (64..=16_000).contains(count)).map(Self)
+    }
+}
+
 /// Journal frames in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalWindow(pub u8);

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use glommio::Task;
 use glommio::net::TcpListener;
 use http_body_util::Full;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -37,12 +38,12 @@ pub(crate) trait Shown: 'static {
     fn metrics(&self) -> impl Future<Output = String>;
 }
 
-/// Serves on `address` until the executor ends. Gives the port that was bound.
+/// Serves on `address` until the task is dropped.
 pub(crate) fn serve<S: Shown>(
     address: SocketAddr,
     token: Option<String>,
     shown: Rc<S>,
-) -> io::Result<()> {
+) -> io::Result<Task<()>> {
     let listener = TcpListener::bind(address)?;
     let token: Option<Rc<str>> = token.map(Rc::from);
     let open = Rc::new(Cell::new(0));
@@ -70,8 +71,7 @@ pub(crate) fn serve<S: Shown>(
             task.detach();
         }
     };
-    glommio::spawn_local(accept).detach();
-    Ok(())
+    Ok(glommio::spawn_local(accept))
 }
 
 /// Counts an open connection for as long as it lives.

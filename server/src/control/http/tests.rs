@@ -34,7 +34,7 @@ fn with_server<T: Send + 'static>(
     drop(free);
     let token = token.map(str::to_owned);
     LocalExecutor::default().run(async move {
-        serve(address, token, Rc::new(fake)).expect("the port is free");
+        let _task = serve(address, token, Rc::new(fake)).expect("the port is free");
         glommio::executor().spawn_blocking(move || ask(address)).await
     })
 }
