@@ -84,6 +84,7 @@ pub(super) fn lose_acks_when_dsync_is_forgotten(context: &Context) -> Outcome {
     let mut scene = Scene::new(context, program, &mount.folder().join("data"))?;
     scene.launch = scene.launch.flag("--mutant", "forget-dsync");
     let (server, producers) = scene.begin()?;
+    disk.await_no_flush()?;
     producers.await_acks(2000, ACK_LIMIT)?;
     disk.drop.cut(Survivors::None);
     let ledger = producers.ledger();
@@ -131,6 +132,19 @@ impl VolatileDisk {
 
     fn mount(&self) -> Outcome<Mount> {
         Mount::new(self.kind, self.drop.image(), &self.folder.join("mount"))
+    }
+
+    /// Waits until nothing is flushed for a while: the files that a new server makes are synced, and
+    /// each flush makes durable whatever lies in the cache.
+    fn await_no_flush(&self) -> Outcome<()> {
+        for _ in 0..60 {
+            let before = self.drop.counts().flushes;
+            std::thread::sleep(Duration::from_secs(1));
+            if self.drop.counts().flushes == before {
+                return Ok(());
+            }
+        }
+        Err(Trouble::failed("the mutant flushes every second: is it planted?"))
     }
 
     /// Takes the dead file system off, gives the disk its power back and mounts what it kept.
