@@ -84,11 +84,11 @@ impl Store {
             return Err(Refused::BeyondCommitted { committed: partition.committed.0 });
         }
         if before <= partition.log_start.0 {
-            return Ok(self.journal.durable_seq());
+            return Ok(partition.log_start_seq);
         }
         let entry = control(EntryKind::LogStart, id, before);
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
-        partition.log_start = LogStart(before);
+        (partition.log_start, partition.log_start_seq) = (LogStart(before), placed.seq);
         partition.history.trim(before);
         self.dues.push(placed.seq, Due::LogStart { slot, to: before });
         Ok(placed.seq)

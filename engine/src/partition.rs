@@ -26,6 +26,8 @@ pub(crate) struct Partition {
     /// The epoch opened by this process: appends go to no other.
     pub reign: Option<Epoch>,
     pub log_start: LogStart,
+    /// The frame that says so; 0 if that was before this process.
+    pub log_start_seq: Seq,
     pub log_end: LogEnd,
     pub durable: Durable,
     pub committed: Committed,
@@ -104,6 +106,7 @@ impl Partition {
             history: EpochHistory::default(),
             reign: None,
             log_start: LogStart::default(),
+            log_start_seq: Seq(0),
             log_end: LogEnd::default(),
             durable: Durable::default(),
             committed: Committed::default(),
