@@ -120,7 +120,7 @@ impl Shard {
             Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
                 .check_epoch(id, known_epoch)
                 .and_then(|()| self.fetch(to, id, from, max_bytes, min_one)),
-            Ask::Watch { from, until } => self.watch(to, id, from, until),
+            Ask::Watch { from, until } => Ok(self.watch(to, id, from, until)),
             Ask::ListOffset { timestamp, known_epoch } => {
                 self.check_epoch(id, known_epoch).and_then(|()| self.list_offset(to, id, timestamp))
             }
@@ -302,13 +302,19 @@ impl Shard {
         }))
     }
 
-    fn watch(&mut self, to: Asker, id: PartitionId, from: Offset, until: Instant) -> Settled {
-        let committed = self.engine.committed(id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        if from < committed.0 {
-            return Ok(Some(Answer::Woken));
+    fn watch(
+        &mut self,
+        to: Asker,
+        id: PartitionId,
+        from: Offset,
+        until: Instant,
+    ) -> Option<Answer> {
+        // Of a partition that is gone by now the next read will say so.
+        if self.engine.committed(id).is_none_or(|committed| from < committed.0) {
+            return Some(Answer::Woken);
         }
         self.watches.add(id, from, until, to);
-        Ok(None)
+        None
     }
 
     /// Answers for the ends at once; a time may need the disk.
