@@ -57,6 +57,8 @@ pub struct Disk {
     /// Places written lately: where rot is most telling.
     recent: VecDeque<(FileId, usize)>,
     injected: Injected,
+    /// Pages that files may have together.
+    pages_max: Option<u64>,
     full: bool,
 }
 
@@ -90,6 +92,7 @@ impl Disk {
             writes: 0,
             recent: VecDeque::new(),
             injected: Injected::default(),
+            pages_max: None,
             full: false,
         }
     }
@@ -105,16 +108,21 @@ impl Disk {
         self.injected
     }
 
+    /// Gives the disk so many pages and no more.
+    pub fn limit(&mut self, pages: u64) {
+        self.pages_max = Some(pages);
+    }
+
     /// Stops all faults but those that are on the disk already.
     pub fn heal(&mut self) {
         let knobs = &mut self.knobs;
         (knobs.write_error, knobs.write_short, knobs.sync_error) = (0, 0, 0);
         (knobs.read_error, knobs.misdirect, knobs.lying_flush) = (0, 0, 0);
-        (knobs.stall, knobs.disk_pages) = (0, 0);
-        self.full = false;
+        knobs.stall = 0;
+        (self.pages_max, self.full) = (None, false);
     }
 
-    /// Whether the last creation failed for lack of space.
+    /// Whether a creation has failed for lack of space.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full
@@ -279,7 +287,7 @@ impl Disk {
                 write.at = stray;
             }
         }
-        if sync && !self.lies(now, trace) {
+        if sync && !self.lies(now, file, trace) {
             self.note_recent(file, write.at);
             self.platter(file).write_stable(write.at, &write.bytes);
         } else {
@@ -328,7 +336,7 @@ impl Disk {
             self.platter(file).forsake(until);
             return Err(EIO);
         }
-        if !self.lies(now, trace) {
+        if !self.lies(now, file, trace) {
             self.platter(file).sync(until);
         }
         Ok(())
@@ -343,9 +351,9 @@ impl Disk {
     ) -> Result<(), IoError> {
         assert!(!self.files.contains_key(&file), "{file:?} was created twice");
         let used: usize = self.files.values().map(Platter::len).sum();
-        let limit = self.knobs.disk_pages * PAGE_BYTES as u64;
-        self.full = 0 < limit && limit < used as u64 + bytes;
-        if self.full {
+        let pages = (used as u64 + bytes) / PAGE_BYTES as u64;
+        if self.pages_max.is_some_and(|max| max < pages) {
+            self.full = true;
             trace.say(now, "ran out of space", format_args!("{file:?}, {bytes} bytes"));
             self.injected.errors += 1;
             return Err(ENOSPC);
@@ -355,8 +363,11 @@ impl Disk {
     }
 
     /// Whether a flush that is claimed to be done was not.
-    fn lies(&mut self, now: Instant, trace: &mut Trace) -> bool {
-        let lies = self.random.chance(self.knobs.lying_flush);
+    ///
+    /// The control shard's drive is honest: what topics it forgot, its data shards would mix up.
+    fn lies(&mut self, now: Instant, file: FileId, trace: &mut Trace) -> bool {
+        let honest = file.shard == ShardId::CONTROL;
+        let lies = !honest && self.random.chance(self.knobs.lying_flush);
         if lies {
             self.injected.beyond += 1;
             trace.say(now, "lied about a flush", format_args!(""));
@@ -630,7 +641,7 @@ mod tests {
     #[test]
     fn a_full_disk_refuses_files_until_it_heals() {
         let mut bench = Bench::new();
-        bench.disk.knobs.disk_pages = 5;
+        bench.disk.limit(5);
         let file = FileId { kind: FileKind::Bin(0), ..FILE };
         let create = || Op::Create { tok: Token(1), file, bytes: 2 * PAGE_BYTES as u64 };
         bench.submit(create()).unwrap();

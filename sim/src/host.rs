@@ -37,6 +37,8 @@ pub struct Host {
     /// Operations that may still be submitted before the process dies between two of them.
     ops_to_live: Option<u64>,
     turns_at_once: u32,
+    /// When something happens outside disk and timers.
+    expected: Option<Instant>,
 }
 
 /// How a turn ended.
@@ -60,6 +62,7 @@ impl Host {
             random: random.fork(),
             ops_to_live: None,
             turns_at_once: 0,
+            expected: None,
         }
     }
 
@@ -77,6 +80,11 @@ impl Host {
 
     pub fn say(&mut self, what: &'static str, details: std::fmt::Arguments<'_>) {
         self.trace.say(self.mono, what, details);
+    }
+
+    /// Makes sure to wake at `at`: something arrives that neither disk nor timer knows of.
+    pub fn expect(&mut self, at: Option<Instant>) {
+        self.expected = at;
     }
 
     /// Lets the process die after `ops` more operations.
@@ -140,7 +148,8 @@ impl Host {
     pub fn sleep(&mut self, hosted: &impl Hosted, other: Option<Instant>) -> bool {
         let late = Duration::from_nanos(self.random.below(20_000));
         let timer = hosted.next_timeout().map(|at| at.plus(late));
-        let wake = [self.disk.next_completion(), timer, other].into_iter().flatten().min();
+        let wake =
+            [self.disk.next_completion(), timer, self.expected, other].into_iter().flatten().min();
         if let Some(wake) = wake.filter(|wake| self.mono < *wake) {
             self.mono = wake;
             self.turns_at_once = 0;
@@ -165,6 +174,7 @@ impl Host {
     /// The time until the next process starts.
     fn rest(&mut self) {
         self.ops_to_live = None;
+        self.expected = None;
         self.turns_at_once = 0;
         self.mono = self.mono.plus(Duration::from_micros(self.random.within(1_000..=100_000)));
     }

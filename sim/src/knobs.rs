@@ -89,6 +89,16 @@ knobs! {
     /// Per client step: a partition is deleted and one created.
     delete_partition: |swarm| swarm.often(&[1_000, 10_000]),
 
+    /// Shards of a node, and cores at most.
+    shards: |swarm| swarm.of(&[1, 2, 3]),
+    cores: |swarm| swarm.of(&[1, 2, 3]),
+    /// Mean time of a message between cores, microseconds.
+    mail_us: |swarm| swarm.of(&[0, 1, 50]),
+    /// Mean time of bytes between client and core, microseconds.
+    net_us: |swarm| swarm.of(&[10, 100, 2_000]),
+    /// Per look at a client: its connection is reset.
+    reset: |swarm| swarm.often(&[200, 2_000]),
+
     /// Times that the process ends and starts again.
     lives: |swarm| swarm.of(&[1, 2, 3, 3, 5, 9]),
     /// Client steps of one life, about.
@@ -119,8 +129,8 @@ knobs! {
     write_short: |swarm| swarm.seldom(&[100, 1_000]),
     /// Per sync: it fails once, and what it should have covered stays volatile for ever.
     sync_error: |swarm| swarm.seldom(&[1_000, 20_000]),
-    /// Pages of the disk; creations beyond it fail. 0 for no limit.
-    disk_pages: |swarm| swarm.seldom(&[300, 600]),
+    /// Pages of the disk beyond what the machine reserves; creations beyond it fail. 0 for no limit.
+    disk_pages: |swarm| swarm.seldom(&[1, 300, 1_000]),
     /// Per client step: the wall clock steps by up to an hour.
     clock_step: |swarm| swarm.seldom(&[500]),
 

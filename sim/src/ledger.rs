@@ -248,6 +248,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// A client was told, some time ago, that the log starts at `start`.
+    pub fn heard_start(&mut self, partition: PartitionId, start: Offset) -> Result<(), Violation> {
+        let known = self.books.get(&partition).map_or(Offset::ZERO, |book| book.start);
+        if start <= known { Ok(()) } else { self.saw_start(partition, start) }
+    }
+
     /// The end of what was placed: everything before it must be readable.
     #[must_use]
     pub fn end(&self, partition: PartitionId) -> Offset {
@@ -262,6 +268,7 @@ impl Ledger {
         let Some(book) = self.books.get_mut(&partition) else { return };
         let lost = book.log.split_off(&end);
         book.tail_lost |= !lost.is_empty();
+        (book.start, book.start_acked) = (Offset::ZERO, Offset::ZERO);
         for (_, id) in lost {
             let sent = &mut self.sent[id.0 as usize];
             sent.state = State::Unanswered;

@@ -29,6 +29,9 @@ pub enum Phase {
 pub trait World {
     type Machine: Hosted;
 
+    /// Pages of files that the machine makes before it takes anything.
+    fn reserve_pages(&self) -> u64;
+
     /// Starts a process on what the disk holds.
     fn boot(&mut self, host: &Host) -> Self::Machine;
 
@@ -45,7 +48,7 @@ pub trait World {
     -> Result<Duration, Violation>;
 
     /// Asks for a clean stop.
-    fn close(&mut self, machine: &mut Self::Machine);
+    fn close(&mut self, host: &Host, machine: &mut Self::Machine);
 
     /// Whether the clean stop is done.
     fn is_closed(&self, machine: &Self::Machine) -> bool;
@@ -78,6 +81,9 @@ pub fn run<W: World>(
     knobs: &Knobs,
     mut random: Random,
 ) -> Result<(), Violation> {
+    if 0 < knobs.disk_pages {
+        host.disk.limit(world.reserve_pages() + knobs.disk_pages);
+    }
     for life in 0..knobs.lives {
         host.say("BOOT", format_args!("life {life}"));
         Life::begin(world, host, knobs, &mut random).live()?;
@@ -204,7 +210,7 @@ impl<'a, W: World> Life<'a, W> {
     /// Stops cleanly; false if a fault forbids it.
     fn close(&mut self) -> Result<bool, Violation> {
         self.host.say("CLOSE", format_args!(""));
-        self.world.close(&mut self.machine);
+        self.world.close(self.host, &mut self.machine);
         self.began = self.host.now().mono;
         loop {
             if let Standing::Over = self.turn()? {

@@ -15,6 +15,8 @@ pub enum WorldKind {
     Journal,
     /// A shard's engine with producers and consumers.
     Engine,
+    /// A whole node with Kafka clients.
+    Node,
 }
 
 impl WorldKind {

@@ -141,6 +141,28 @@ impl Producer {
         }
     }
 
+    /// Takes the id and epoch that a broker gave it.
+    pub fn identify(&mut self, id: i64, epoch: i16) {
+        self.identity = Some(Identity { id, epoch, next_sequence: 0 });
+    }
+
+    /// Whether no batch is open before `id`.
+    #[must_use]
+    pub fn is_first(&self, id: SentId) -> bool {
+        self.outstanding.front().is_none_or(|first| first.id == id)
+    }
+
+    /// Batch `id` may or may not have been taken: an idempotent producer sends it again, another
+    /// gives it up.
+    pub fn not_taken(&mut self, id: SentId) {
+        if self.identity.is_none() {
+            return self.forget(id);
+        }
+        if let Some(batch) = self.outstanding.iter_mut().find(|batch| batch.id == id) {
+            (batch.waits, batch.retried) = (false, true);
+        }
+    }
+
     /// Batch `id` was acked.
     pub fn acked(&mut self, id: SentId) {
         self.forget(id);

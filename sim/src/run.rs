@@ -15,6 +15,7 @@ use crate::trace::Trace;
 use crate::violation::{Checker, Violation};
 use crate::worlds::engine::EngineWorld;
 use crate::worlds::journal::JournalWorld;
+use crate::worlds::node::NodeWorld;
 
 /// What a run showed.
 #[derive(Clone, Debug)]
@@ -61,6 +62,10 @@ fn play(plan: &Plan, knobs: &Knobs, mut random: Random, host: &mut Host) -> Resu
         }
         WorldKind::Engine => {
             let world = EngineWorld::new(knobs, &mut random, planted);
+            play_world(world, host, knobs, random)
+        }
+        WorldKind::Node => {
+            let world = NodeWorld::new(knobs, &mut random, planted);
             play_world(world, host, knobs, random)
         }
     }

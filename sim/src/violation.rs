@@ -25,6 +25,8 @@ pub enum Checker {
     Memory,
     /// An operation that no disk could do.
     Disk,
+    /// An answer that no client could make sense of, or that contradicts another.
+    Protocol,
     /// A halt that no fault explains.
     Halt,
     /// An assertion of the code itself.

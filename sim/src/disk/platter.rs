@@ -107,7 +107,7 @@ impl Platter {
             if let Some(last) = versions.iter().rev().find(covered) {
                 media[bytes_of(*place)].copy_from_slice(&last.bytes);
                 let write = last.write;
-                versions.retain(|version| write < version.write || version.forsaken);
+                versions.retain(|version| write < version.write);
             }
             !versions.is_empty()
         });
@@ -220,6 +220,16 @@ mod tests {
         platter.sync(2);
         assert_eq!(platter.read(0..512), Some(&[1; 512][..]), "the cache still shows it");
         assert_eq!(after_cut(platter, Fate::Dropped), [0; 512]);
+    }
+
+    #[test]
+    fn a_synced_write_is_not_undone_by_a_forsaken_one() {
+        let mut platter = Platter::zeroed(512);
+        platter.write(0, &[1; 512], 1, ALL);
+        platter.forsake(2);
+        platter.write(0, &[2; 512], 2, ALL);
+        platter.sync(3);
+        assert_eq!(after_cut(platter, Fate::Kept), [2; 512]);
     }
 
     #[test]

@@ -321,6 +321,10 @@ impl EngineWorld {
 impl World for EngineWorld {
     type Machine = Engine;
 
+    fn reserve_pages(&self) -> u64 {
+        reserve_pages(&self.config)
+    }
+
     fn boot(&mut self, host: &Host) -> Engine {
         self.beyond |= 0 < host.disk.injected().beyond;
         self.epoch = Epoch(self.epoch.0 + 1);
@@ -388,7 +392,7 @@ impl World for EngineWorld {
         Ok(Duration::from_nanos(self.random.exponential(self.knobs.think_us * 1_000)))
     }
 
-    fn close(&mut self, engine: &mut Engine) {
+    fn close(&mut self, _: &Host, engine: &mut Engine) {
         engine.close();
     }
 
@@ -432,8 +436,20 @@ impl World for EngineWorld {
     }
 }
 
+/// Pages of a segment: what an engine carries forward must fit the journal many times.
+pub(super) fn segment_pages(knobs: &Knobs) -> u64 {
+    knobs.segment_pages.max(32)
+}
+
+/// Pages that an engine's journal and reserved bins take.
+pub(super) fn reserve_pages(config: &EngineConfig) -> u64 {
+    let journal =
+        u64::from(config.journal.all_segments()) * u64::from(config.journal.segment_bytes);
+    (journal + u64::from(config.reserved_bins()) * config.bin_bytes) / u64::from(PAGE)
+}
+
 fn config(knobs: &Knobs, journal_id: u64, planted: Planted) -> EngineConfig {
-    let segment_bytes = knobs.segment_pages as u32 * PAGE;
+    let segment_bytes = segment_pages(knobs) as u32 * PAGE;
     let journal = JournalConfig {
         segment_bytes,
         segments: knobs.segments as u16,

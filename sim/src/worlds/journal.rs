@@ -188,6 +188,10 @@ impl JournalWorld {
 impl World for JournalWorld {
     type Machine = JournalMachine;
 
+    fn reserve_pages(&self) -> u64 {
+        u64::from(4 * self.config.segment_bytes / PAGE)
+    }
+
     fn boot(&mut self, host: &Host) -> JournalMachine {
         self.beyond |= 0 < host.disk.injected().beyond;
         let journal = u32::from(self.config.all_segments()) * self.config.segment_bytes;
@@ -262,7 +266,7 @@ impl World for JournalWorld {
         Ok(Duration::from_nanos(self.random.exponential(self.knobs.think_us * 1_000)))
     }
 
-    fn close(&mut self, machine: &mut JournalMachine) {
+    fn close(&mut self, _: &Host, machine: &mut JournalMachine) {
         if let Stage::Open(journal) = &mut machine.stage {
             journal.close();
         }

@@ -8,6 +8,7 @@ use crate::knobs::Knobs;
 use crate::ledger::{Keep, Ledger};
 use crate::random::Random;
 use crate::violation::{Checker, Violation};
+use crate::worlds::engine::segment_pages;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Tenants {
     pub(super) fn new(knobs: &Knobs, random: &mut Random, ledger: &mut Ledger) -> Self {
         let mut tenants = Self { all: Vec::new(), next_topic: 1 };
         // What each partition needs carried forward must fit the journal many times.
-        let fitting = (knobs.segment_pages * knobs.segments / 16).max(1);
+        let fitting = segment_pages(knobs) * knobs.segments / 16;
         for _ in 0..knobs.partitions.min(fitting) {
             tenants.add(knobs, random, ledger);
         }
