@@ -9,6 +9,7 @@ pub mod batch;
 pub mod bounded;
 pub mod crc;
 pub mod disk;
+pub mod histogram;
 pub mod id;
 pub mod machine;
 pub mod page;
@@ -17,6 +18,7 @@ pub mod time;
 pub use arena::{Arena, Draft, Pin, Span};
 pub use batch::{Batch, BatchError};
 pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
+pub use histogram::LatencyHistogram;
 pub use id::{
     Committed, CoreId, Durable, Epoch, Incarnation, LogEnd, LogStart, NodeId, Offset, PartitionId,
     ProducerEpoch, ProducerId, Seq, ShardId, TopicNumber,

@@ -45,7 +45,9 @@ mod window;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use base::{Arena, Done, Incarnation, Instant, IoError, Now, Op, Pin, Seq, Token};
+use base::{
+    Arena, Done, Incarnation, Instant, IoError, LatencyHistogram, Now, Op, Pin, Seq, Token,
+};
 
 use builder::FrameBuilder;
 use segments::{Found, Segments};
@@ -93,6 +95,7 @@ pub struct Journal {
     last_activity: Instant,
     create_again: Option<Instant>,
     counters: Counters,
+    write_times: LatencyHistogram,
 }
 
 /// Why an entry was not taken. All but `Poisoned` pass: try again after a completion.
@@ -146,6 +149,7 @@ impl Journal {
             last_activity: Instant::default(),
             create_again: None,
             counters: Counters::default(),
+            write_times: LatencyHistogram::default(),
             config,
         };
         journal.create_next_segment();
@@ -244,6 +248,12 @@ impl Journal {
     #[must_use]
     pub fn average_write_ns(&self) -> u64 {
         self.window.average_write_ns()
+    }
+
+    /// How long frames took from their submission to stable storage.
+    #[must_use]
+    pub fn write_times(&self) -> LatencyHistogram {
+        self.write_times
     }
 
     #[must_use]
@@ -461,6 +471,7 @@ impl Journal {
         self.counters.writes_done += 1;
         self.counters.write_ns_last = self.window.complete(now, seq);
         self.counters.write_ns_total += self.counters.write_ns_last;
+        self.write_times.record(Duration::from_nanos(self.counters.write_ns_last), 1);
         self.last_activity = now;
         let one_frame = self.config.planted.is(Mutant::RecycleWithOneFrame);
         let witnesses = if one_frame { 1 } else { 2 };

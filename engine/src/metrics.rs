@@ -1,5 +1,7 @@
 //! Numbers for people and for whoever paces the shard.
 
+use base::LatencyHistogram;
+
 use crate::bins::BinState;
 use crate::journal::{Counters, Occupancy};
 use crate::store::{Pressure, Store};
@@ -11,6 +13,8 @@ pub struct EngineMetrics {
     pub journal_counters: Counters,
     /// A moving average of the journal's write times.
     pub journal_write_ns: u64,
+    /// How long journal frames took from their submission to stable storage.
+    pub journal_write_times: LatencyHistogram,
     pub pressure: Pressure,
     pub arena_used_bytes: u64,
     pub arena_bytes: u64,
@@ -46,6 +50,7 @@ impl Store {
             journal: self.journal.occupancy(),
             journal_counters: self.journal.counters(),
             journal_write_ns: self.journal.average_write_ns(),
+            journal_write_times: self.journal.write_times(),
             pressure: self.pressure,
             arena_used_bytes: self.arena.used_bytes(),
             arena_bytes: self.arena.capacity_bytes(),

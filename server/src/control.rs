@@ -92,7 +92,7 @@ impl ControlPlan {
         let cores = self.counters.len() as u16;
         let shard = ControlShard::new(engine, self.cluster, self.node, cores);
         let shard = Rc::new(RefCell::new(shard));
-        let pages = Pages::new(Rc::clone(&shard), self.counters);
+        let pages = Pages::new(Rc::clone(&shard), self.counters, Rc::clone(&bell));
         let address = self.admin;
         let http = http::serve(address, self.token, Rc::new(pages))
             .map_err(|source| ControlError::Admin { address, source })?;

@@ -23,6 +23,7 @@ use replication::command::NodeRegistered;
 use replication::{ClusterLog, ClusterState, LogIndex, Proposal, Rejected, Uuid};
 
 use crate::mail::{Mail, Ticket};
+use crate::metrics::CoreMetrics;
 
 /// The one partition of the control shard. Topics are numbered from 1.
 pub const CLUSTER_LOG: PartitionId = PartitionId::new(TopicNumber(0), 0);
@@ -64,9 +65,12 @@ enum Stage {
     Failed(String),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct CoreProgress {
     applied: LogIndex,
+    /// Numbers were asked for and have not come.
+    measuring: bool,
+    metrics: Option<Box<CoreMetrics>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +161,28 @@ impl ControlShard {
         self.log.snapshot()
     }
 
+    /// Asks every data core for its numbers, unless it has been asked already.
+    pub fn measure(&mut self) {
+        for (number, core) in self.cores.iter_mut().enumerate() {
+            if !core.measuring {
+                core.measuring = true;
+                let to = CoreId(number as u16);
+                self.outputs.push_back(Output::Mail { to, mail: Mail::Measure });
+            }
+        }
+    }
+
+    /// Whether a core has yet to answer [`ControlShard::measure`].
+    #[must_use]
+    pub fn is_measuring(&self) -> bool {
+        self.cores.iter().any(|core| core.measuring)
+    }
+
+    /// The newest numbers of each data core that ever told any.
+    pub fn measured(&self) -> impl Iterator<Item = &CoreMetrics> {
+        self.cores.iter().filter_map(|core| core.metrics.as_deref())
+    }
+
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -175,7 +201,16 @@ impl ControlShard {
             Mail::Failed { shard, reason } => {
                 self.shards[usize::from(shard.0)] = ShardProgress::Failed(reason);
             }
-            Mail::Ask { .. } | Mail::Answer { .. } | Mail::Proposed { .. } | Mail::Snapshot(_) => {
+            Mail::Measured(metrics) => {
+                let progress = &mut self.cores[usize::from(metrics.core.0)];
+                progress.measuring = false;
+                progress.metrics = Some(metrics);
+            }
+            Mail::Ask { .. }
+            | Mail::Answer { .. }
+            | Mail::Proposed { .. }
+            | Mail::Snapshot(_)
+            | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }
         }

@@ -24,6 +24,7 @@ use crate::connection::{Connection, Connections};
 use crate::job::{Job, Part, Want};
 use crate::layout::Layout;
 use crate::mail::{Mail, Ticket};
+use crate::metrics::CoreMetrics;
 use crate::pool::Pool;
 use crate::serve::ProducerIds;
 use crate::shard::Shard;
@@ -113,6 +114,17 @@ impl Core {
     /// The engines, for reports and metrics.
     pub fn engines(&self) -> impl Iterator<Item = (ShardId, &Engine)> {
         self.shards.iter().map(|shard| (shard.id, &shard.engine))
+    }
+
+    /// Numbers for operators.
+    #[must_use]
+    pub fn metrics(&self) -> CoreMetrics {
+        CoreMetrics {
+            core: self.id,
+            shards: self.shards.iter().map(Shard::metrics).collect(),
+            jobs: self.jobs.len(),
+            stalled: self.stalled.len(),
+        }
     }
 
     pub(crate) fn shard_mut(&mut self, id: ShardId) -> Option<&mut Shard> {

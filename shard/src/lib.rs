@@ -3,6 +3,7 @@
 //! [`Core`] is the [`base::Machine`] that a data core's ring runs: connections and their requests on
 //! one side, one or more shards on the other. Shards of other cores are reached by [`Mail`].
 
+mod ack_times;
 mod ask;
 mod broker_config;
 mod commit;
@@ -12,6 +13,7 @@ mod core;
 mod job;
 mod layout;
 mod mail;
+mod metrics;
 mod pool;
 mod refusal;
 mod reply;
@@ -25,3 +27,4 @@ pub use crate::control::ControlShard;
 pub use crate::core::{Core, CoreSettings};
 pub use crate::layout::{Address, Broker, Layout};
 pub use crate::mail::{Asker, Mail, Ticket};
+pub use crate::metrics::{CoreMetrics, ShardMetrics};

@@ -9,6 +9,7 @@ use base::{CoreId, Incarnation, PartitionId, ShardId, Token};
 use replication::{ClusterState, LogIndex, Proposal, Rejected};
 
 use crate::ask::{Answer, Ask};
+use crate::metrics::CoreMetrics;
 
 /// Names one part of a pending request to whoever answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub enum Mail {
     Applied { core: CoreId, version: LogIndex },
     /// Data core to control core: this shard can serve no more.
     Failed { shard: ShardId, reason: String },
+    /// Control core to data core: tell your numbers.
+    Measure,
+    /// Data core to control core: the numbers.
+    Measured(Box<CoreMetrics>),
 }
 
 impl Ticket {

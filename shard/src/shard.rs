@@ -19,9 +19,11 @@ use engine::{AppendError, DiskBytes, Engine, Phase, Read, ReadToken, TimeHit, Ti
 use net::ErrorCode;
 use replication::Topic;
 
+use crate::ack_times::AckTimes;
 use crate::ask::{Answer, Ask, Fetched, Produced};
 use crate::commit::{CommitProof, DurableSeq};
 use crate::mail::Asker;
+use crate::metrics::ShardMetrics;
 use crate::refusal;
 use crate::watches::Watches;
 
@@ -30,6 +32,7 @@ use crate::watches::Watches;
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) engine: Engine,
+    pub(crate) times: AckTimes,
     /// Answers that leave once their frame is durable, in frame order.
     gated: VecDeque<(Seq, Asker, Answer)>,
     /// Connections of this core with an answer that waits for a frame, in frame order.
@@ -67,6 +70,7 @@ impl Shard {
         Self {
             id,
             engine,
+            times: AckTimes::default(),
             gated: VecDeque::new(),
             awaiting: VecDeque::new(),
             watches: Watches::default(),
@@ -77,6 +81,19 @@ impl Shard {
             applied: BTreeMap::new(),
             applied_leading: false,
             told: None,
+        }
+    }
+
+    /// Numbers for operators.
+    pub(crate) fn metrics(&self) -> ShardMetrics {
+        ShardMetrics {
+            shard: self.id,
+            engine: self.engine.metrics(),
+            ack_times: *self.times.histogram(),
+            gated: self.gated.len() + self.awaiting.len(),
+            held: self.held.len(),
+            reading: self.reading.len(),
+            watches: self.watches.len(),
         }
     }
 
@@ -152,6 +169,7 @@ impl Shard {
             return Err(AppendError::Busy);
         }
         let appended = self.engine.append(now, id, batch)?;
+        self.times.appended(now.mono, appended.seq);
         let produced = Produced {
             base: appended.base,
             append_time_ms: appended.append_time_ms,
@@ -167,6 +185,7 @@ impl Shard {
     /// Ends a turn: lets the engine seal, then answers whatever became due.
     pub(crate) fn turn(&mut self, now: Now) {
         self.engine.turn(now);
+        self.times.durable(now.mono, self.engine.durable_seq());
         self.advance_committed();
         self.open_gates();
         self.answer_reads();
@@ -216,6 +235,7 @@ impl Shard {
                 .map(|batch| self.engine.append(now, id, batch));
             match outcome {
                 Ok(Ok(appended)) => {
+                    self.times.appended(now.mono, appended.seq);
                     let produced = Produced {
                         base: appended.base,
                         append_time_ms: appended.append_time_ms,

@@ -32,6 +32,11 @@ impl<T> Slab<T> {
         Ticket { slot: self.slots.len() as u32 - 1, generation: 0 }
     }
 
+    /// Entries held.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut T> {
         let slot = self.slots.get_mut(ticket.slot as usize)?;
         if slot.generation == ticket.generation { slot.entry.as_mut() } else { None }

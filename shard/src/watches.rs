@@ -22,6 +22,10 @@ struct Watch {
 }
 
 impl Watches {
+    pub(crate) fn len(&self) -> usize {
+        self.by_partition.values().map(Vec::len).sum()
+    }
+
     pub(crate) fn add(&mut self, id: PartitionId, from: Offset, until: Instant, to: Asker) {
         self.by_partition.entry(id).or_default().push(Watch { from, until, to });
         self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));

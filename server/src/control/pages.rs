@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ring::ReactorCounters;
 use shard::ControlShard;
 
+use super::bell::Bell;
 use super::http::Shown;
 use super::metrics;
 
@@ -15,14 +17,31 @@ use super::metrics;
 pub(crate) struct Pages {
     shard: Rc<RefCell<ControlShard>>,
     counters: Vec<Arc<ReactorCounters>>,
+    bell: Rc<Bell>,
 }
 
+/// A core that does not tell its numbers within this shows its last ones.
+const PATIENCE: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 impl Pages {
+    /// `bell` wakes the driver of `shard`.
     pub(crate) fn new(
         shard: Rc<RefCell<ControlShard>>,
         counters: Vec<Arc<ReactorCounters>>,
+        bell: Rc<Bell>,
     ) -> Self {
-        Self { shard, counters }
+        Self { shard, counters, bell }
+    }
+
+    /// Gets fresh numbers from every data core that is not stuck.
+    async fn measure(&self) {
+        self.shard.borrow_mut().measure();
+        self.bell.ring();
+        let asked = Instant::now();
+        while self.shard.borrow().is_measuring() && asked.elapsed() < PATIENCE {
+            glommio::timer::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
@@ -39,6 +58,7 @@ impl Shown for Pages {
     }
 
     async fn metrics(&self) -> String {
+        self.measure().await;
         metrics::page(&self.shard.borrow(), &self.counters)
     }
 }

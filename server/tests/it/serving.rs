@@ -96,4 +96,14 @@ fn the_admin_port_tells_health_readiness_and_numbers() {
     let metrics = get(&server.admin(), "/metrics");
     assert!(metrics.contains("\nchiplog_ready 1\n"), "{metrics}");
     assert!(metrics.contains("\nchiplog_core_parks_total{core=\"0\"} "), "{metrics}");
+    assert!(metrics.contains("\nchiplog_journal_bytes{shard=\"control\"} "), "{metrics}");
+    let acks = |metrics: &str| {
+        let line = metrics.lines().find(|line| line.starts_with("chiplog_ack_seconds_count"));
+        line.and_then(|line| line.split(' ').next_back()?.parse::<u64>().ok())
+    };
+    assert_eq!(acks(&metrics), Some(0));
+    let line = home.path().join("line.txt");
+    std::fs::write(&line, "one\n").expect("writable");
+    assert!(server.run(&["produce", "t", line.to_str().expect("UTF-8")]).status.success());
+    assert_eq!(acks(&get(&server.admin(), "/metrics")), Some(1));
 }

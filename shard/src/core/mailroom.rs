@@ -17,10 +17,15 @@ impl Core {
             Mail::Answer { to, answer } => self.file_answer(now, to, answer),
             Mail::Proposed { ticket, results } => self.finish_proposal(ticket, results),
             Mail::Snapshot(state) => self.apply_snapshot(now, state),
+            Mail::Measure => {
+                let mail = Mail::Measured(Box::new(self.metrics()));
+                self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
+            }
             Mail::Propose { .. }
             | Mail::Booted { .. }
             | Mail::Applied { .. }
-            | Mail::Failed { .. } => {
+            | Mail::Failed { .. }
+            | Mail::Measured(_) => {
                 panic!("a data core was sent mail for the control core: {mail:?}")
             }
         }

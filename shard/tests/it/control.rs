@@ -10,7 +10,7 @@ use engine::journal::JournalConfig;
 use engine::{Engine, EngineConfig};
 use replication::command::NodeRegistered;
 use replication::{ClusterState, NewPartitions, Proposal, Rejected, Uuid};
-use shard::{ControlShard, Mail, Ticket};
+use shard::{ControlShard, CoreMetrics, Mail, Ticket};
 
 use crate::disk::Disk;
 
@@ -229,6 +229,23 @@ fn a_shard_that_comes_back_with_another_journal_is_refused() {
     host.mail(CoreId(0), Mail::Booted { shard: ShardId(0), journal: 99, boot: Incarnation(2) });
     let reason = host.control.readiness().expect_err("a foreign journal");
     assert!(reason.contains("another journal"), "{reason}");
+}
+
+#[test]
+fn numbers_are_asked_for_once_until_they_come() {
+    let mut host = Host::start(Disk::default(), 2);
+    host.control.measure();
+    host.control.measure();
+    host.settle();
+    let asked = host.sent.iter().filter(|(_, mail)| matches!(mail, Mail::Measure)).count();
+    assert_eq!(asked, 2, "one for each core");
+    for core in [CoreId(0), CoreId(1)] {
+        assert!(host.control.is_measuring());
+        let metrics = CoreMetrics { core, shards: Vec::new(), jobs: 7, stalled: 0 };
+        host.mail(core, Mail::Measured(Box::new(metrics)));
+    }
+    assert!(!host.control.is_measuring());
+    assert_eq!(host.control.measured().map(|metrics| metrics.jobs).sum::<usize>(), 14);
 }
 
 #[test]
