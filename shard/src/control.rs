@@ -54,6 +54,8 @@ pub struct ControlShard {
     /// Shards that had recovered before the log was replayed.
     early: Vec<Mail>,
     published: LogIndex,
+    /// The data cores were told to serve.
+    serving: bool,
     outputs: VecDeque<Output<Mail>>,
 }
 
@@ -109,6 +111,7 @@ impl ControlShard {
             waiting: VecDeque::new(),
             early: Vec::new(),
             published: LogIndex(0),
+            serving: false,
             outputs: VecDeque::new(),
         }
     }
@@ -210,6 +213,7 @@ impl ControlShard {
             | Mail::Answer { .. }
             | Mail::Proposed { .. }
             | Mail::Snapshot(_)
+            | Mail::Serve
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }
@@ -372,6 +376,17 @@ impl ControlShard {
         }
     }
 
+    /// Lets the data cores answer clients, once all of the node is as far as it will get.
+    fn begin_serving(&mut self) {
+        if self.serving || !self.is_settled() {
+            return;
+        }
+        self.serving = true;
+        for core in 0..self.cores.len() {
+            self.outputs.push_back(Output::Mail { to: CoreId(core as u16), mail: Mail::Serve });
+        }
+    }
+
     /// Answers requests whose results are in force everywhere, or have waited long enough.
     fn settle_waiting(&mut self, now: Now) {
         let in_force = self.in_force();
@@ -424,6 +439,7 @@ impl Machine for ControlShard {
             }
         }
         self.publish();
+        self.begin_serving();
         self.settle_waiting(now);
         while let Some(op) = self.engine.poll_op() {
             self.outputs.push_back(Output::Disk(op));

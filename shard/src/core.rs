@@ -58,6 +58,8 @@ pub struct Core {
     pub(crate) unapplied: bool,
     pub(crate) producer_ids: ProducerIds,
     uuids_drawn: u64,
+    /// Every shard of the node has opened or failed: clients get answers.
+    pub(crate) serving: bool,
     stopping: bool,
 }
 
@@ -107,6 +109,7 @@ impl Core {
             unapplied: false,
             producer_ids: ProducerIds::default(),
             uuids_drawn: 0,
+            serving: false,
             stopping: false,
         }
     }
@@ -163,9 +166,19 @@ impl Core {
         Uuid(marked.to_be_bytes())
     }
 
+    /// Takes a client in. Before the node serves it has to wait: told too early that a topic is
+    /// unknown, or that one of two pipelined batches has no leader yet, clients give records up or
+    /// send them twice under a new producer epoch.
     fn open(&mut self, conn: ConnId, listener: Listener) {
         let session = Session::new(self.settings.request_bytes_max);
         self.connections.insert(Connection::new(conn, listener, session));
+        if !self.serving {
+            self.stall(conn);
+        }
+    }
+
+    fn start_serving(&mut self) {
+        self.serving = true;
     }
 
     fn start_stopping(&mut self) {
@@ -265,5 +278,61 @@ impl Machine for Core {
     fn arena(&self, shard: ShardId) -> &Arena {
         let found = self.shards.iter().find(|own| own.id == shard);
         found.expect("an operation names a shard of its core").engine.arena()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::NodeId;
+    use net::ReplyTo;
+    use net::api::api_versions;
+
+    use super::*;
+    use crate::layout::Address;
+
+    const CONN: ConnId = ConnId { slot: 0, generation: 0 };
+
+    fn core() -> Core {
+        let address = Address { host: "localhost".into(), port: 9092 };
+        let layout = Layout {
+            node: NodeId(0),
+            cluster_id: "c".into(),
+            shard_cores: Vec::new(),
+            control: CoreId::CONTROL,
+            node_address: address.clone(),
+            core_address: address,
+            rack: None,
+        };
+        let settings = CoreSettings {
+            auto_create_topics: true,
+            default_partitions: 1,
+            request_bytes_max: 1 << 20,
+            fetch_bytes_max: 1 << 20,
+            seed: 1,
+        };
+        let state = Arc::new(ClusterState::new(Uuid([1; 16])));
+        Core::new(CoreId(0), Arc::new(layout), settings, state, Vec::new())
+    }
+
+    fn outputs(core: &mut Core) -> Vec<Output<Mail>> {
+        core.turn(Now::default());
+        core::iter::from_fn(|| core.poll()).collect()
+    }
+
+    #[test]
+    fn a_client_that_comes_before_the_node_serves_is_answered_when_it_does() {
+        let mut core = core();
+        let now = Now::default();
+        core.handle(now, Input::Opened { conn: CONN, listener: Listener::Node });
+        let mut request = Outgoing::default();
+        let to = ReplyTo { version: 0, correlation_id: 7 };
+        request.request(to, None, api_versions::Request::default());
+        core.handle(now, Input::Received { conn: CONN, bytes: request.bytes() });
+        assert!(matches!(outputs(&mut core)[..], [Output::Pause(CONN)]));
+        assert!(outputs(&mut core).is_empty());
+        core.handle(now, Input::Mail { from: CoreId::CONTROL, mail: Mail::Serve });
+        let served = outputs(&mut core);
+        assert!(served.iter().any(|output| matches!(output, Output::Resume(CONN))), "{served:?}");
+        assert!(served.iter().any(|output| matches!(output, Output::Send(_))), "{served:?}");
     }
 }

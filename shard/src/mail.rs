@@ -46,6 +46,9 @@ pub enum Mail {
     Booted { shard: ShardId, journal: u64, boot: Incarnation },
     /// Control core to data core: the state of the cluster.
     Snapshot(Arc<ClusterState>),
+    /// Control core to data core: every shard of the node leads in its new epoch, or has failed.
+    /// Clients may be served from now on.
+    Serve,
     /// Data core to control core: the snapshot of this version is in force here.
     Applied { core: CoreId, version: LogIndex },
     /// Data core to control core: this shard can serve no more.

@@ -80,6 +80,9 @@ impl Core {
 
     /// Serves the connections that waited for room.
     pub(crate) fn resume_stalled(&mut self, now: Now) {
+        if !self.serving {
+            return;
+        }
         for _ in 0..self.stalled.len() {
             let Some(id) = self.stalled.pop_front() else { return };
             let Some(conn) = self.connections.get_mut(id) else { continue };
@@ -229,7 +232,7 @@ impl Core {
     }
 
     /// Reads no more from the client until there is room.
-    fn stall(&mut self, id: ConnId) {
+    pub(crate) fn stall(&mut self, id: ConnId) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         if !conn.stalled {
             conn.stalled = true;

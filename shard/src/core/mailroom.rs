@@ -17,6 +17,7 @@ impl Core {
             Mail::Answer { to, answer } => self.file_answer(now, to, answer),
             Mail::Proposed { ticket, results } => self.finish_proposal(ticket, results),
             Mail::Snapshot(state) => self.apply_snapshot(now, state),
+            Mail::Serve => self.start_serving(),
             Mail::Measure => {
                 let mail = Mail::Measured(Box::new(self.metrics()));
                 self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
