@@ -9,6 +9,7 @@ pub mod batch;
 pub mod bounded;
 pub mod crc;
 pub mod disk;
+pub mod epoch_history;
 pub mod histogram;
 pub mod id;
 pub mod machine;
@@ -18,6 +19,7 @@ pub mod time;
 pub use arena::{Arena, Draft, Pin, Span};
 pub use batch::{Batch, BatchError};
 pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
+pub use epoch_history::{EpochHistory, Reign};
 pub use histogram::LatencyHistogram;
 pub use id::{
     Committed, CoreId, Durable, Epoch, Incarnation, LogEnd, LogStart, NodeId, Offset, PartitionId,

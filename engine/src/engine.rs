@@ -1,8 +1,8 @@
 //! The engine: one shard's log, from the verbs of its owner to operations on its files.
 
 use base::{
-    Arena, Batch, Committed, Done, Durable, Epoch, FileId, Incarnation, Instant, LogEnd, LogStart,
-    Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq, Span,
+    Arena, Batch, Committed, Done, Durable, Epoch, EpochHistory, FileId, Incarnation, Instant,
+    LogEnd, LogStart, Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq, Span,
 };
 
 use crate::append::Appended;
@@ -10,7 +10,6 @@ use crate::config::{EngineConfig, PartitionSettings};
 use crate::disk_reads::ReadToken;
 use crate::error::{AppendError, ReadError, Refused};
 use crate::halt::Halt;
-use crate::history::EpochHistory;
 use crate::journal::{PoisonCause, RecoveryError, RecoveryReport, Verdict};
 use crate::metrics::EngineMetrics;
 use crate::partition::Partition;

@@ -8,12 +8,11 @@
 //! `log start ≤ committed ≤ log end` and `durable ≤ log end`. What is committed and durable moves
 //! from the right part to the left one; the border never passes either.
 
-use base::{Committed, Durable, Epoch, LogEnd, LogStart, Offset, PartitionId, Seq};
+use base::{Committed, Durable, Epoch, EpochHistory, LogEnd, LogStart, Offset, PartitionId, Seq};
 
 use crate::config::PartitionSettings;
 use crate::error::AppendError;
 use crate::halt::Halt;
-use crate::history::EpochHistory;
 use crate::stored::Stored;
 use crate::tail::Tail;
 

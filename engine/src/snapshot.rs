@@ -12,12 +12,13 @@
 //! A snapshot holds the effect of every entry before it, so replay lets it replace whatever it had
 //! pieced together. Little-endian.
 
-use base::{Committed, Epoch, FileId, FileKind, LogEnd, LogStart, Offset, Seq, ShardId};
+use base::{
+    Committed, Epoch, EpochHistory, FileId, FileKind, LogEnd, LogStart, Offset, Reign, Seq, ShardId,
+};
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::halt::{Halt, HaltCause};
-use crate::history::{EpochHistory, Reign};
 use crate::partition::{Gap, Partition};
 use crate::partitions::Slot;
 use crate::producers::Producers;

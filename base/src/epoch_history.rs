@@ -7,7 +7,7 @@
 //! A reign that ended without a record is forgotten when the next one begins: it left nothing that
 //! two replicas could disagree on. The newest epoch ever opened is remembered all the same.
 
-use base::{Epoch, Offset};
+use crate::{Epoch, Offset};
 
 /// See the module's description. Starts and epochs both rise strictly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,9 @@ pub struct Reign {
 }
 
 impl EpochHistory {
-    /// A history as it was written down. `None` if the reigns do not rise.
-    pub(crate) fn restore(reigns: Vec<Reign>, opened: Option<Epoch>) -> Option<Self> {
+    /// A history as it was written down or sent. `None` if the reigns do not rise.
+    #[must_use]
+    pub fn restore(reigns: Vec<Reign>, opened: Option<Epoch>) -> Option<Self> {
         let rises = |pair: &[Reign]| pair[0].epoch < pair[1].epoch && pair[0].start < pair[1].start;
         let covered = reigns.last().map(|reign| reign.epoch) <= opened;
         (reigns.windows(2).all(rises) && covered).then_some(Self { reigns, opened })
@@ -43,7 +44,7 @@ impl EpochHistory {
     }
 
     /// Begins a reign at `start`, the log end. Panics unless the epoch is newer than all before.
-    pub(crate) fn open(&mut self, epoch: Epoch, start: Offset) {
+    pub fn open(&mut self, epoch: Epoch, start: Offset) {
         assert!(self.opened < Some(epoch), "epoch {epoch} opened after {:?}", self.opened);
         while self.reigns.last().is_some_and(|last| start <= last.start) {
             self.reigns.pop();
@@ -74,12 +75,12 @@ impl EpochHistory {
     }
 
     /// Forgets what was written at `end` and behind it.
-    pub(crate) fn truncate(&mut self, end: Offset) {
+    pub fn truncate(&mut self, end: Offset) {
         self.reigns.retain(|reign| reign.start < end);
     }
 
     /// Forgets reigns that ended at or before `log_start`.
-    pub(crate) fn trim(&mut self, log_start: Offset) {
+    pub fn trim(&mut self, log_start: Offset) {
         let keep = self.reigns.partition_point(|reign| reign.start <= log_start);
         self.reigns.drain(..keep.saturating_sub(1));
     }
