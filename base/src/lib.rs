@@ -25,6 +25,6 @@ pub use id::{
     Committed, CoreId, Durable, Epoch, Incarnation, LogEnd, LogStart, NodeId, Offset, PartitionId,
     ProducerEpoch, ProducerId, Seq, ShardId, TopicNumber,
 };
-pub use machine::{ConnId, Input, Listener, Machine, Output, Piece, Send};
+pub use machine::{ConnId, DialId, Input, Listener, Machine, Output, Piece, Send};
 pub use page::{PAGE_BYTES, Page, PageMemory};
 pub use time::{BrokerTime, Instant, Now};

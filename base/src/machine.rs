@@ -10,7 +10,9 @@
 //!   sleeps until              ◀── next_timeout
 //! ```
 
-use crate::{Arena, CoreId, Done, Instant, Now, Op, Page, Pin, ShardId, Span};
+use core::net::SocketAddr;
+
+use crate::{Arena, CoreId, Done, Instant, IoError, Now, Op, Page, Pin, ShardId, Span};
 
 /// A client connection. The generation makes a reused slot a different connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,20 +21,29 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// The port a client came in by.
+/// A connection that a machine asked for, until it stands or has failed. The machine chooses the
+/// number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialId(pub u32);
+
+/// The port by which a connection came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Listener {
     /// Brokers are nodes; requests for other cores are relayed.
     Node,
     /// Brokers are shards; this port belongs to one of them.
     Core(ShardId),
+    /// For shards of other nodes; this port belongs to one shard.
+    Peer(ShardId),
 }
 
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input<'a, M> {
-    /// A client connected.
+    /// A client or a peer connected.
     Opened { conn: ConnId, listener: Listener },
+    /// What became of an [`Output::Dial`]. A connection that stands is like one that came in.
+    Dialed { dial: DialId, result: Result<ConnId, IoError> },
     /// Bytes arrived, in order. The machine takes all of them: what it cannot act on it keeps, and
     /// says [`Output::Pause`] to receive no more.
     Received { conn: ConnId, bytes: &'a [u8] },
@@ -76,6 +87,11 @@ pub enum Output<M> {
     /// Stop receiving on the connection until [`Output::Resume`].
     Pause(ConnId),
     Resume(ConnId),
+    /// Connect to `to`; answered by [`Input::Dialed`] within seconds.
+    Dial {
+        dial: DialId,
+        to: SocketAddr,
+    },
     /// Close: cancel what is in flight, give its memory back, then say [`Input::Closed`].
     Close(ConnId),
     /// Deliver to another core. The queue is bounded; the shell keeps order and retries when full.

@@ -135,6 +135,7 @@ impl Node {
                 }
                 Output::Mail { to, mail } => self.mail.push_back((from, to, mail)),
                 Output::Pause(_) | Output::Resume(_) => {}
+                Output::Dial { to, .. } => panic!("{to} is dialled"),
                 Output::Close(conn) => panic!("{conn:?} is closed"),
             }
         }

@@ -164,7 +164,7 @@ impl Machine for Page {
                 }
             }
             Input::Closed { conn } => self.clients.retain(|client| client.conn != conn),
-            Input::Mail { .. } | Input::Stop => {}
+            Input::Dialed { .. } | Input::Mail { .. } | Input::Stop => {}
         }
     }
 

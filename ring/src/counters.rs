@@ -42,6 +42,8 @@ pub struct ReactorCounters {
     /// Completions that belonged to no operation.
     pub strays: Counter,
     pub accepted: Counter,
+    /// Connections to peers that came to stand.
+    pub dialed: Counter,
     /// Connections closed at once because the core had its limit.
     pub refused: Counter,
     /// Connections open now.

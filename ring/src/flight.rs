@@ -10,9 +10,10 @@
 //!
 //! `user_data`: kind (4 bits), incarnation (12), generation (24), slot (24).
 
-use base::{ConnId, Page, Piece, Pin, ShardId, Span, Token};
+use base::{ConnId, DialId, Page, Piece, Pin, ShardId, Span, Token};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, squeue};
+use socket2::SockAddr;
 
 use crate::buffer_ring::GROUP;
 use crate::gather::{Gather, Parts};
@@ -66,6 +67,12 @@ pub(crate) enum Flight {
     /// Waits until a listener has connections.
     Listen {
         listener: usize,
+    },
+    /// Connects a socket; [`crate::net`] keeps it open until this lands.
+    Connect {
+        dial: DialId,
+        /// On the heap: slots move.
+        address: Box<SockAddr>,
     },
     /// Waits until this core's bell rings.
     Bell,
@@ -277,6 +284,9 @@ impl Flight {
                 opcode::Recv::new(file, buffer.as_mut_ptr(), buffer.len() as u32).build()
             }
             Self::CancelRecv { recv, .. } => opcode::AsyncCancel::new(recv.0).build(),
+            Self::Connect { address, .. } => {
+                opcode::Connect::new(file, address.as_ptr().cast(), address.len()).build()
+            }
             Self::Listen { .. } | Self::Bell => {
                 opcode::PollAdd::new(file, libc::POLLIN as u32).build()
             }

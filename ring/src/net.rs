@@ -12,12 +12,13 @@
 //! milliseconds, in which peers would believe it alive. Bytes that had arrived when [`base::Output::Pause`] came are still handed over.
 
 mod connection;
+mod dials;
 mod listener;
 mod receive;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use base::{ConnId, Input, Listener, Machine, Now, Send};
+use base::{ConnId, DialId, Input, IoError, Listener, Machine, Now, Send};
 
 use crate::flight::{Flight, FlightId, Landed};
 use crate::gather::Gather;
@@ -25,6 +26,7 @@ use crate::io::Io;
 use crate::uring::Completion;
 
 use connection::{Connection, Connections, Recv};
+use dials::Dials;
 use listener::Listeners;
 use receive::Receiver;
 
@@ -51,6 +53,7 @@ impl Default for NetOptions {
 pub(crate) struct Net {
     listeners: Listeners,
     connections: Connections,
+    dials: Dials,
     receiver: Receiver,
     /// Connections that are closed once the machine has no output left: a send among them is given
     /// back before.
@@ -76,6 +79,7 @@ impl Net {
         Ok(Self {
             listeners: Listeners::new(listeners)?,
             connections: Connections::new(options.connections),
+            dials: Dials::default(),
             receiver: Receiver::new(io, options)?,
             gone: Vec::new(),
             gathers: Vec::new(),
@@ -89,6 +93,7 @@ impl Net {
     /// Takes over at the end of a turn: what could not be begun earlier.
     pub(crate) fn catch_up(&mut self, io: &mut Io, now: Now) {
         self.listeners.retry(io, now.mono);
+        self.dials.end_overdue(now.mono);
         while let Some(conn) = self.receiver.next_starved() {
             self.receive(io, conn);
         }
@@ -118,6 +123,10 @@ impl Net {
                 self.cancelled(turn, conn, recv, completion.result);
             }
             Landed::Last(Flight::Listen { listener }) => self.accept(turn, listener),
+            Landed::Last(Flight::Connect { dial, .. }) => {
+                let outcome = self.dials.landed(dial, completion.result);
+                self.dialed(turn, dial, outcome);
+            }
             other => unreachable!("not of the network side: {other:?}"),
         }
     }
@@ -175,13 +184,14 @@ impl Net {
     }
 
     pub(crate) fn close_all(&mut self) {
+        self.dials.end_all();
         for conn in self.connections.ids() {
             self.close(conn);
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.listeners.is_idle()
+        self.connections.is_empty() && self.listeners.is_idle() && self.dials.is_idle()
     }
 
     fn accept<M: Machine>(&mut self, turn: &mut Turn<'_, M>, listener: usize) {
@@ -200,6 +210,41 @@ impl Net {
             connection.recv = Recv::Armed(receiver.arm(turn.io, conn, connection.target()));
             connection.flights += 1;
         });
+    }
+
+    /// Begins to connect; [`Input::Dialed`] follows in any case.
+    pub(crate) fn dial<M: Machine>(
+        &mut self,
+        turn: &mut Turn<'_, M>,
+        dial: DialId,
+        to: SocketAddr,
+    ) {
+        if let Err(error) = self.dials.start(turn.io, turn.now.mono, dial, to) {
+            turn.machine.handle(turn.now, Input::Dialed { dial, result: Err(error) });
+        }
+    }
+
+    fn dialed<M: Machine>(
+        &mut self,
+        turn: &mut Turn<'_, M>,
+        dial: DialId,
+        outcome: Result<TcpStream, IoError>,
+    ) {
+        let full = self.connections.is_full();
+        let outcome =
+            outcome.and_then(|s| if full { Err(IoError::Errno(libc::EMFILE)) } else { Ok(s) });
+        match outcome {
+            Err(error) => {
+                turn.machine.handle(turn.now, Input::Dialed { dial, result: Err(error) });
+            }
+            Ok(stream) => {
+                turn.io.counters.dialed.add(1);
+                let conn = self.connections.insert(Connection::new(stream));
+                turn.io.counters.connections.set(self.connections.len() as u64);
+                turn.machine.handle(turn.now, Input::Dialed { dial, result: Ok(conn) });
+                self.receive(turn.io, conn);
+            }
+        }
     }
 
     /// Begins to receive, if the connection is there and wants it.

@@ -239,6 +239,10 @@ impl<T> Reactor<T> {
                     let mut turn = Turn { now, io: &mut self.io, machine };
                     self.net.send(&mut turn, send);
                 }
+                Output::Dial { dial, to } => {
+                    let mut turn = Turn { now, io: &mut self.io, machine };
+                    self.net.dial(&mut turn, dial, to);
+                }
                 Output::Pause(conn) => self.net.pause(&mut self.io, conn),
                 Output::Resume(conn) => self.net.resume(&mut self.io, conn),
                 Output::Close(conn) => self.net.close(conn),

@@ -230,6 +230,7 @@ impl Machine for Core {
     fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
         match input {
             Input::Opened { conn, listener } => self.open(conn, listener),
+            Input::Dialed { dial, .. } => panic!("nobody asked for {dial:?}"),
             Input::Received { conn, bytes } => self.receive(now, conn, bytes),
             Input::Sent { conn, pieces, ok: _ } => self.sent(conn, pieces),
             Input::Closed { conn } => self.closed(conn),

@@ -45,7 +45,9 @@ impl Layout {
     pub fn broker_id(&self, listener: Listener, node: NodeId, shard: ShardId) -> i32 {
         match listener {
             Listener::Node => i32::from(node.0),
-            Listener::Core(_) => (i32::from(node.0) + 1) * 1000 + i32::from(shard.0),
+            Listener::Core(_) | Listener::Peer(_) => {
+                (i32::from(node.0) + 1) * 1000 + i32::from(shard.0)
+            }
         }
     }
 
@@ -53,7 +55,7 @@ impl Layout {
     pub fn brokers(&self, listener: Listener) -> impl ExactSizeIterator<Item = Broker<'_>> {
         let count = match listener {
             Listener::Node => 1,
-            Listener::Core(_) => self.shard_cores.len(),
+            Listener::Core(_) | Listener::Peer(_) => self.shard_cores.len(),
         };
         (0..count).map(move |index| self.broker(listener, ShardId(index as u16)))
     }
@@ -63,7 +65,9 @@ impl Layout {
     pub fn broker(&self, listener: Listener, shard: ShardId) -> Broker<'_> {
         let (address, port) = match listener {
             Listener::Node => (&self.node_address, self.node_address.port),
-            Listener::Core(_) => (&self.core_address, self.core_address.port + shard.0),
+            Listener::Core(_) | Listener::Peer(_) => {
+                (&self.core_address, self.core_address.port + shard.0)
+            }
         };
         let id = self.broker_id(listener, self.node, shard);
         Broker { id, host: &address.host, port, rack: self.rack.as_deref() }

@@ -162,7 +162,7 @@ impl Core {
         let led_here = leader.node == self.layout.node
             && match listener {
                 Listener::Node => true,
-                Listener::Core(shard) => shard == leader.shard,
+                Listener::Core(shard) | Listener::Peer(shard) => shard == leader.shard,
             };
         if !led_here {
             return Err(ErrorCode::NotLeaderOrFollower);

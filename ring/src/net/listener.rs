@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 use base::{Instant, Listener};
 use rustix::net::Shutdown;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 
 use super::Turn;
 use crate::flight::Flight;
@@ -41,7 +41,7 @@ impl Listeners {
     pub(super) fn new(all: Vec<(Listener, TcpListener)>) -> io::Result<Self> {
         let open = |(name, socket): (Listener, TcpListener)| {
             socket.set_nonblocking(true)?;
-            set_inherited_options(&socket)?;
+            set_options(&SockRef::from(&socket))?;
             Ok(OpenListener { socket, name, armed: false, rests_until: None })
         };
         let all = all.into_iter().map(open).collect::<io::Result<_>>()?;
@@ -112,9 +112,8 @@ impl OpenListener {
     }
 }
 
-/// Options that Linux hands from a listener to the connections it accepts.
-fn set_inherited_options(socket: &TcpListener) -> io::Result<()> {
-    let socket = SockRef::from(socket);
+/// Options of every connection; Linux hands them from a listener to those that it accepts.
+pub(super) fn set_options(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // A peer that vanished without a word is noticed after about two minutes.
     let keepalive = TcpKeepalive::new()

@@ -1,10 +1,11 @@
 //! A machine that sends everything back, if asked by way of its shard's journal.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use base::{
-    Arena, ConnId, CoreId, Done, FileId, FileKind, Input, Instant, IoError, Machine, Now, Op,
-    Output, Piece, Send, ShardId, Token,
+    Arena, ConnId, CoreId, DialId, Done, FileId, FileKind, Input, Instant, IoError, Machine, Now,
+    Op, Output, Piece, Send, ShardId, Token,
 };
 
 pub(crate) const SHARD: ShardId = ShardId(7);
@@ -13,6 +14,9 @@ pub(crate) const JOURNAL_BYTES: u64 = 1 << 20;
 
 /// A message that makes the machine close every other connection.
 pub(crate) const CLOSE_OTHERS: &[u8] = b"close the others";
+
+/// What a machine says first on a connection that it dialled.
+pub(crate) const GREETING: &[u8] = b"it is me";
 
 /// How received bytes find their way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,10 @@ pub(crate) struct Echo {
     pub(crate) done: Vec<Done>,
     /// Operations to ask for in the first turn.
     pub(crate) to_ask: Vec<Op>,
+    /// Peers to connect to in the first turn; what became of it, and whether a stop had been asked
+    /// for by then.
+    pub(crate) to_dial: Vec<SocketAddr>,
+    pub(crate) dialed: Vec<(DialId, Result<ConnId, IoError>, bool)>,
     paused: Option<ConnId>,
     pub(crate) stop_seen: bool,
     /// Whether [`Machine::stopped`] ever comes true.
@@ -89,6 +97,8 @@ impl Echo {
             numbers: Vec::new(),
             done: Vec::new(),
             to_ask: Vec::new(),
+            to_dial: Vec::new(),
+            dialed: Vec::new(),
             paused: None,
             stop_seen: false,
             stubborn: false,
@@ -234,6 +244,14 @@ impl Machine for Echo {
                 self.outputs.extend(self.paused.take().map(Output::Resume));
                 self.clients.insert((conn.slot, conn.generation), Client::default());
             }
+            Input::Dialed { dial, result } => {
+                if let Ok(conn) = result {
+                    self.opened += 1;
+                    self.clients.insert((conn.slot, conn.generation), Client::default());
+                    self.answer(conn, GREETING);
+                }
+                self.dialed.push((dial, result, self.stop_seen));
+            }
             Input::Received { conn, bytes } => self.receive(conn, bytes),
             Input::Sent { conn, pieces, ok } => {
                 self.failed_sends += usize::from(!ok);
@@ -261,6 +279,9 @@ impl Machine for Echo {
     fn turn(&mut self, _: Now) {
         for op in self.to_ask.drain(..) {
             self.outputs.push_back(Output::Disk(op));
+        }
+        for (number, to) in self.to_dial.drain(..).enumerate() {
+            self.outputs.push_back(Output::Dial { dial: DialId(number as u32), to });
         }
     }
 

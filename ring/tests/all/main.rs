@@ -1,5 +1,6 @@
 //! Real sockets, real files, real rings; no root, no timing asserted.
 
+mod dial;
 mod disk;
 mod echo;
 mod features;

@@ -69,7 +69,7 @@ impl Core {
             asked.map(|asked| find(state.topics(), asked.name, asked.topic_id)).collect()
         };
         let own = match listener {
-            Listener::Node => base::ShardId(0),
+            Listener::Node | Listener::Peer(_) => base::ShardId(0),
             Listener::Core(shard) => shard,
         };
         let response = Response {

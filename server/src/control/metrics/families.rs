@@ -34,6 +34,9 @@ pub(super) const CORE: &[Family<ReactorCounters>] = &[
     }),
     gauge("chiplog_connections", "Client connections now.", |c| c.connections.get()),
     counter("chiplog_connections_accepted_total", "Accepted.", |c| c.accepted.get()),
+    counter("chiplog_connections_dialed_total", "To peers, that came to stand.", |c| {
+        c.dialed.get()
+    }),
     counter("chiplog_connections_refused_total", "Closed for the limit.", |c| c.refused.get()),
     counter("chiplog_received_bytes_total", "From clients.", |c| c.received_bytes.get()),
     counter("chiplog_receives_total", "Receives that brought bytes.", |c| c.receives.get()),

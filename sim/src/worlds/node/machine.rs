@@ -139,6 +139,7 @@ impl NodeMachine {
                 Output::Send(send) => self.wishes.push_back((index, Wish::Send(send))),
                 Output::Pause(conn) => self.wishes.push_back((index, Wish::Pause(conn))),
                 Output::Resume(conn) => self.wishes.push_back((index, Wish::Resume(conn))),
+                Output::Dial { dial, to } => panic!("a single node has no peers: {dial:?} to {to}"),
                 Output::Close(conn) => self.wishes.push_back((index, Wish::Close(conn))),
             }
         }
