@@ -10,6 +10,7 @@ pub mod bounded;
 pub mod crc;
 pub mod disk;
 pub mod epoch_history;
+pub mod framer;
 pub mod histogram;
 pub mod id;
 pub mod machine;
@@ -20,6 +21,7 @@ pub use arena::{Arena, Draft, Pin, Span};
 pub use batch::{Batch, BatchError};
 pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
 pub use epoch_history::{EpochHistory, Reign};
+pub use framer::{DEFAULT_FRAME_BYTES_MAX, FrameError, Framer};
 pub use histogram::LatencyHistogram;
 pub use id::{
     Committed, CoreId, Durable, Epoch, Incarnation, LogEnd, LogStart, NodeId, Offset, PartitionId,

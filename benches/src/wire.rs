@@ -90,7 +90,7 @@ impl Wire {
         };
         let mut bytes = &self.received[..got];
         let wire = |source| BenchError::Wire { address: self.address.clone(), source };
-        while let Some(frame) = self.framer.next(&mut bytes).map_err(wire)? {
+        while let Some(frame) = self.framer.next(&mut bytes).map_err(|error| wire(error.into()))? {
             each(frame).map_err(wire)?;
         }
         Ok(true)

@@ -130,7 +130,6 @@
 pub mod api;
 mod array;
 mod error_code;
-mod framer;
 mod header;
 mod list;
 mod message;
@@ -145,8 +144,8 @@ mod writer;
 
 pub use api::{ApiKey, Request, Response, VersionRange, decode_response};
 pub use array::{Array, ArrayIter};
+pub use base::{DEFAULT_FRAME_BYTES_MAX, Framer};
 pub use error_code::ErrorCode;
-pub use framer::{DEFAULT_FRAME_BYTES_MAX, Framer};
 pub use header::{ReplyTo, RequestHeader, decode_response_header};
 pub use list::{Each, Empty, Items, List, Many, Null, each, many};
 pub use message::{Decode, Encode, RequestBody, ResponseBody};

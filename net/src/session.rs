@@ -1,6 +1,7 @@
 //! The server's side of a connection: bytes in, requests out.
 
-use crate::framer::Framer;
+use base::Framer;
+
 use crate::header::Preamble;
 use crate::{ApiKey, Request, RequestHeader, WireError};
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use base::FrameError;
+
 use crate::ApiKey;
 
 /// Why bytes are not a frame or message that we serve. The only answer is to close the connection:
@@ -51,3 +53,12 @@ impl fmt::Display for WireError {
 }
 
 impl std::error::Error for WireError {}
+
+impl From<FrameError> for WireError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Negative(length) => Self::Length(length.into()),
+            FrameError::TooLarge { claimed, max } => Self::FrameTooLarge { claimed, max },
+        }
+    }
+}

@@ -5,14 +5,16 @@
 //!                                         └────────┐
 //!  kept                                   │ len │ fra…  a frame in parts is assembled here
 //! ```
+//! A length is four bytes, big-endian, and does not count itself: Kafka's framing, and that of peers.
 //! Memory grows with the bytes that really came, never with what a length claims.
 
-use crate::WireError;
+use core::fmt;
 
 /// What Kafka allows by default (`socket.request.max.bytes`).
 pub const DEFAULT_FRAME_BYTES_MAX: u32 = 100 << 20;
 
-const LENGTH_BYTES: usize = 4;
+/// Bytes of a frame's length.
+pub const LENGTH_BYTES: usize = 4;
 
 /// See the module's description. One per connection and direction.
 #[derive(Debug)]
@@ -22,6 +24,30 @@ pub struct Framer {
     consumed: usize,
     frame_bytes_max: u32,
 }
+
+/// A length that no frame has. The stream cannot be understood any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    Negative(i32),
+    /// Above the configured limit.
+    TooLarge {
+        claimed: u32,
+        max: u32,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Negative(length) => write!(f, "{length} is not a possible length"),
+            Self::TooLarge { claimed, max } => {
+                write!(f, "a frame of {claimed} bytes exceeds the limit of {max}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
 
 impl Framer {
     /// A framer that refuses frames above `frame_bytes_max` bytes.
@@ -36,7 +62,7 @@ impl Framer {
     pub fn next<'f, 'r: 'f>(
         &'f mut self,
         received: &mut &'r [u8],
-    ) -> Result<Option<&'f [u8]>, WireError> {
+    ) -> Result<Option<&'f [u8]>, FrameError> {
         if self.kept.len() == self.consumed {
             self.kept.clear();
             self.consumed = 0;
@@ -77,7 +103,7 @@ impl Framer {
     }
 
     /// Takes from `received` what the first kept frame lacks, and lends it if it is whole then.
-    fn assemble<'f>(&'f mut self, received: &mut &[u8]) -> Result<Option<&'f [u8]>, WireError> {
+    fn assemble<'f>(&'f mut self, received: &mut &[u8]) -> Result<Option<&'f [u8]>, FrameError> {
         if !self.fill(LENGTH_BYTES, received) {
             return Ok(None);
         }
@@ -124,19 +150,19 @@ impl Framer {
 
 /// The first frame of `bytes`, if it is whole.
 #[inline]
-fn whole_frame(bytes: &[u8], max: u32) -> Result<Option<&[u8]>, WireError> {
+fn whole_frame(bytes: &[u8], max: u32) -> Result<Option<&[u8]>, FrameError> {
     let Some(frame_bytes) = frame_bytes(bytes, max)? else { return Ok(None) };
     Ok(bytes[LENGTH_BYTES..].get(..frame_bytes))
 }
 
 /// What the length at the start of `bytes` says, once it is there.
 #[inline]
-fn frame_bytes(bytes: &[u8], max: u32) -> Result<Option<usize>, WireError> {
+fn frame_bytes(bytes: &[u8], max: u32) -> Result<Option<usize>, FrameError> {
     let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = i32::from_be_bytes(*length);
-    let claimed = u32::try_from(length).map_err(|_| WireError::Length(length.into()))?;
+    let claimed = u32::try_from(length).map_err(|_| FrameError::Negative(length))?;
     if max < claimed {
-        return Err(WireError::FrameTooLarge { claimed, max });
+        return Err(FrameError::TooLarge { claimed, max });
     }
     Ok(Some(claimed as usize))
 }
@@ -195,13 +221,13 @@ mod tests {
     fn a_claim_above_the_limit_is_refused_before_memory_is_taken() {
         let mut framer = Framer::new(1000);
         let claim = 1001_u32.to_be_bytes();
-        let refused = Err(WireError::FrameTooLarge { claimed: 1001, max: 1000 });
+        let refused = Err(FrameError::TooLarge { claimed: 1001, max: 1000 });
         assert_eq!(framer.next(&mut &claim[..]), refused);
         assert_eq!(framer.next(&mut &claim[..2]), Ok(None));
         assert_eq!(framer.next(&mut &claim[2..]), refused);
         assert!(framer.memory_bytes() <= 8);
         let mut framer = Framer::new(u32::MAX);
-        assert_eq!(framer.next(&mut &[0xff; 4][..]), Err(WireError::Length(-1)));
+        assert_eq!(framer.next(&mut &[0xff; 4][..]), Err(FrameError::Negative(-1)));
     }
 
     #[test]
