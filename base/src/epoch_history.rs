@@ -53,6 +53,18 @@ impl EpochHistory {
         self.opened = Some(epoch);
     }
 
+    /// Takes a reign over from another's log; `start` is the log end. Panics unless it is newer than
+    /// the last one here. One that was truncated before may come again, under a later leader whose
+    /// log holds it.
+    pub fn follow(&mut self, epoch: Epoch, start: Offset) {
+        let last = self.reigns.last().map(|reign| reign.epoch);
+        assert!(last < Some(epoch), "epoch {epoch} followed after {last:?}");
+        let opened = self.opened.max(Some(epoch));
+        self.opened = None;
+        self.open(epoch, start);
+        self.opened = opened;
+    }
+
     /// The epoch in which `offset` was (or will be) written.
     #[must_use]
     pub fn at(&self, offset: Offset) -> Option<Epoch> {
@@ -128,6 +140,17 @@ mod tests {
         let mut history = history(&[(4, 0)]);
         history.truncate(Offset(0));
         history.open(Epoch(4), Offset(0));
+    }
+
+    #[test]
+    fn a_truncated_reign_can_be_followed_again() {
+        let mut history = history(&[(1, 0), (3, 10)]);
+        history.truncate(Offset(5));
+        history.follow(Epoch(2), Offset(8));
+        history.follow(Epoch(3), Offset(10));
+        assert_eq!(history.reigns().last(), Some(&Reign { epoch: Epoch(3), start: Offset(10) }));
+        history.truncate(Offset(9));
+        assert_eq!((history.reigns().len(), history.opened()), (2, Some(Epoch(3))));
     }
 
     #[test]

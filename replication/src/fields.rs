@@ -20,6 +20,12 @@ pub enum DecodeError {
     UnknownKind(u8),
     /// A newer layout of a kind that this version knows.
     UnknownVersion { kind: u8, version: u8 },
+    /// More bytes than anyone sends.
+    TooLong { bytes: usize },
+    /// An offset or an end above `i64::MAX`.
+    Offset,
+    /// Epochs or their starts that do not rise.
+    History,
 }
 
 impl fmt::Display for DecodeError {
@@ -36,6 +42,9 @@ impl fmt::Display for DecodeError {
             Self::UnknownVersion { kind, version } => {
                 write!(f, "command kind {kind} has the unknown version {version}")
             }
+            Self::TooLong { bytes } => write!(f, "{bytes} bytes are more than anyone sends"),
+            Self::Offset => write!(f, "an offset is out of range"),
+            Self::History => write!(f, "the epochs of a history do not rise"),
         }
     }
 }
@@ -103,6 +112,11 @@ impl<'a> Fields<'a> {
             return Err(DecodeError::Count { claimed, bytes });
         }
         (0..claimed).map(|_| item(self)).collect()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn end(self) -> Result<(), DecodeError> {

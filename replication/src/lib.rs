@@ -17,6 +17,7 @@ mod fields;
 pub mod node;
 pub mod proposal;
 pub mod rejected;
+pub mod replica;
 mod rules;
 pub mod topic;
 pub mod topic_config;

@@ -1,4 +1,6 @@
-//! The cluster log from outside: what its bytes are, and that a replay ends in the same state.
+//! From outside: the bytes of the cluster log and of messages, and that a replay ends in the same
+//! state.
 
 mod format;
+mod message;
 mod replay;
