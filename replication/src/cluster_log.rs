@@ -11,12 +11,16 @@
 //! Every start is a new term. A proposal is checked against the state that all earlier proposals
 //! will have made, so two wishes for one name never both get in.
 
+pub mod message;
+
 use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cluster_state::FEATURE_LEVEL_MAX;
-use crate::{ClusterState, Command, DecodeError, Entry, LogIndex, Proposal, Rejected, Term, Uuid};
+use crate::{
+    ClusterState, Command, DecodeError, Entry, LogIndex, Proposal, Rejected, Term, Uuid, Voters,
+};
 
 /// Entries that may wait for the journal at one time.
 pub const PENDING_MAX: usize = 1024;
@@ -121,7 +125,8 @@ impl ClusterLog {
         self.term = Term(self.term.0 + 1);
         if self.committed.version() == LogIndex(0) {
             let cluster = self.committed.cluster();
-            self.push(Command::ClusterFormed { cluster, feature_level: FEATURE_LEVEL_MAX });
+            let (feature_level, voters) = (FEATURE_LEVEL_MAX, Voters::default());
+            self.push(Command::ClusterFormed { cluster, feature_level, voters });
         }
     }
 

@@ -12,7 +12,7 @@ use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
 use crate::node::{Boot, PRODUCER_IDS_PER_BLOCK, ProducerIdBlock};
 use crate::{
     Command, LogIndex, Node, Partition, Placement, Rejected, Shard, Topic, TopicSettings, Topics,
-    Uuid,
+    Uuid, Voters,
 };
 
 /// The highest feature level that this build understands.
@@ -25,6 +25,9 @@ pub struct ClusterState {
     version: LogIndex,
     /// 0 before the cluster is formed.
     feature_level: u16,
+    voters: Voters,
+    /// Whoever leads the cluster log, or led it last.
+    controller: Option<NodeId>,
     nodes: BTreeMap<NodeId, Node>,
     topics: Topics,
     next_topic: TopicNumber,
@@ -39,6 +42,8 @@ impl ClusterState {
             cluster,
             version: LogIndex(0),
             feature_level: 0,
+            voters: Voters::default(),
+            controller: None,
             nodes: BTreeMap::new(),
             topics: Topics::default(),
             next_topic: TopicNumber(1),
@@ -60,6 +65,19 @@ impl ClusterState {
     #[must_use]
     pub fn feature_level(&self) -> u16 {
         self.feature_level
+    }
+
+    /// Who votes in the cluster log. Empty: the one node that formed the cluster.
+    #[must_use]
+    pub fn voters(&self) -> &Voters {
+        &self.voters
+    }
+
+    /// The node that leads the cluster log, or led it last. `None` while nobody was elected: the
+    /// one voter of a cluster without [`ClusterState::voters`] leads without an election.
+    #[must_use]
+    pub fn controller(&self) -> Option<NodeId> {
+        self.controller
     }
 
     #[must_use]
@@ -104,8 +122,14 @@ impl ClusterState {
         assert_eq!(index, self.version.next(), "entries are applied in order");
         self.check(command)?;
         match command {
-            Command::ClusterFormed { feature_level, .. } => self.feature_level = *feature_level,
+            Command::ClusterFormed { feature_level, voters, .. } => {
+                self.feature_level = *feature_level;
+                self.voters.clone_from(voters);
+            }
             Command::FeatureLevelRaised { level } => self.feature_level = *level,
+            Command::VoterAdded(voter) => self.voters.add(*voter)?,
+            Command::VoterRemoved(voter) => self.voters.remove(*voter)?,
+            Command::LeaderElected { node } => self.controller = Some(*node),
             Command::NodeRegistered(registered) => self.register(registered),
             Command::ShardBooted { node, shard, journal, boot } => {
                 let placement = Placement { node: *node, shard: *shard };

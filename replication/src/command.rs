@@ -8,15 +8,16 @@ use base::{Incarnation, NodeId, ProducerId, ShardId, TopicNumber};
 use crate::fields::{
     Fields, put_list, put_optional_text, put_text, put_u8, put_u16, put_u32, put_u64,
 };
-use crate::{DecodeError, Placement, Uuid};
+use crate::{DecodeError, Placement, Uuid, Voter, Voters};
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The first entry of a cluster's log.
+    /// The first entry of a cluster's log. Without voters, its writer is the only one.
     ClusterFormed {
         cluster: Uuid,
         feature_level: u16,
+        voters: Voters,
     },
     /// A node joined, or came back with other addresses or more shards.
     NodeRegistered(NodeRegistered),
@@ -51,6 +52,14 @@ pub enum Command {
     /// Every node of the cluster now speaks `level`; it never falls.
     FeatureLevelRaised {
         level: u16,
+    },
+    /// The journal's node has caught up and votes from this entry on, committed or not.
+    VoterAdded(Voter),
+    /// Votes no more from this entry on, committed or not.
+    VoterRemoved(Voter),
+    /// The first entry of a leader of the cluster log, in its term.
+    LeaderElected {
+        node: NodeId,
     },
 }
 
@@ -92,19 +101,26 @@ const PARTITIONS_ADDED: u8 = 6;
 const TOPIC_CONFIGURED: u8 = 7;
 const PRODUCER_IDS_GRANTED: u8 = 8;
 const FEATURE_LEVEL_RAISED: u8 = 9;
+const VOTER_ADDED: u8 = 10;
+const VOTER_REMOVED: u8 = 11;
+const LEADER_ELECTED: u8 = 12;
 
-/// The layout of every kind so far.
+/// The layout of every kind so far, but that of a cluster formed with voters.
 const VERSION: u8 = 1;
+const VERSION_WITH_VOTERS: u8 = 2;
 
 impl Command {
     /// Appends kind, version and fields.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_u8(out, self.kind());
-        put_u8(out, VERSION);
+        put_u8(out, self.version());
         match self {
-            Self::ClusterFormed { cluster, feature_level } => {
+            Self::ClusterFormed { cluster, feature_level, voters } => {
                 out.extend_from_slice(&cluster.0);
                 put_u16(out, *feature_level);
+                if !voters.is_empty() {
+                    voters.encode(out);
+                }
             }
             Self::NodeRegistered(registered) => registered.encode(out),
             Self::ShardBooted { node, shard, journal, boot } => {
@@ -133,22 +149,27 @@ impl Command {
                 put_u64(out, first.0);
             }
             Self::FeatureLevelRaised { level } => put_u16(out, *level),
+            Self::VoterAdded(voter) | Self::VoterRemoved(voter) => voter.encode(out),
+            Self::LeaderElected { node } => put_u16(out, node.0),
         }
     }
 
     pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
         let kind = fields.u8()?;
         let version = fields.u8()?;
-        if !(CLUSTER_FORMED..=FEATURE_LEVEL_RAISED).contains(&kind) {
+        if !(CLUSTER_FORMED..=LEADER_ELECTED).contains(&kind) {
             return Err(DecodeError::UnknownKind(kind));
         }
-        if version != VERSION {
+        let with_voters = kind == CLUSTER_FORMED && version == VERSION_WITH_VOTERS;
+        if version != VERSION && !with_voters {
             return Err(DecodeError::UnknownVersion { kind, version });
         }
         Ok(match kind {
-            CLUSTER_FORMED => {
-                Self::ClusterFormed { cluster: Uuid(fields.array()?), feature_level: fields.u16()? }
-            }
+            CLUSTER_FORMED => Self::ClusterFormed {
+                cluster: Uuid(fields.array()?),
+                feature_level: fields.u16()?,
+                voters: if with_voters { Voters::decode(fields)? } else { Voters::default() },
+            },
             NODE_REGISTERED => Self::NodeRegistered(NodeRegistered::decode(fields)?),
             SHARD_BOOTED => Self::ShardBooted {
                 node: NodeId(fields.u16()?),
@@ -174,7 +195,10 @@ impl Command {
                 boot: Incarnation(fields.u32()?),
                 first: ProducerId(fields.u64()?),
             },
-            _ => Self::FeatureLevelRaised { level: fields.u16()? },
+            FEATURE_LEVEL_RAISED => Self::FeatureLevelRaised { level: fields.u16()? },
+            VOTER_ADDED => Self::VoterAdded(Voter::decode(fields)?),
+            VOTER_REMOVED => Self::VoterRemoved(Voter::decode(fields)?),
+            _ => Self::LeaderElected { node: NodeId(fields.u16()?) },
         })
     }
 
@@ -189,6 +213,16 @@ impl Command {
             Self::TopicConfigured { .. } => TOPIC_CONFIGURED,
             Self::ProducerIdsGranted { .. } => PRODUCER_IDS_GRANTED,
             Self::FeatureLevelRaised { .. } => FEATURE_LEVEL_RAISED,
+            Self::VoterAdded(_) => VOTER_ADDED,
+            Self::VoterRemoved(_) => VOTER_REMOVED,
+            Self::LeaderElected { .. } => LEADER_ELECTED,
+        }
+    }
+
+    fn version(&self) -> u8 {
+        match self {
+            Self::ClusterFormed { voters, .. } if !voters.is_empty() => VERSION_WITH_VOTERS,
+            _ => VERSION,
         }
     }
 }

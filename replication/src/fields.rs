@@ -26,6 +26,8 @@ pub enum DecodeError {
     Offset,
     /// Epochs or their starts that do not rise.
     History,
+    /// Too many voters, or not in their order.
+    Voters,
 }
 
 impl fmt::Display for DecodeError {
@@ -45,6 +47,7 @@ impl fmt::Display for DecodeError {
             Self::TooLong { bytes } => write!(f, "{bytes} bytes are more than anyone sends"),
             Self::Offset => write!(f, "an offset is out of range"),
             Self::History => write!(f, "the epochs of a history do not rise"),
+            Self::Voters => write!(f, "the voters are too many, or out of order"),
         }
     }
 }
@@ -88,6 +91,14 @@ impl<'a> Fields<'a> {
         core::str::from_utf8(own).map_err(|_| DecodeError::NotText)
     }
 
+    /// Bytes behind a `u32` that counts them.
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let len = self.u32()? as usize;
+        let (own, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(own)
+    }
+
     pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
@@ -127,6 +138,15 @@ impl<'a> Fields<'a> {
     }
 }
 
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u32(out, u32::try_from(bytes.len()).expect("entries of the cluster log are short"));
+    out.extend_from_slice(bytes);
+}
+
+pub(crate) fn put_flag(out: &mut Vec<u8>, flag: bool) {
+    put_u8(out, u8::from(flag));
+}
+
 /// Panics above 65,535 bytes: proposals are held to far less.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_u16(out, u16::try_from(text.len()).expect("texts in the cluster log are short"));
@@ -134,7 +154,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 pub(crate) fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
-    put_u8(out, u8::from(text.is_some()));
+    put_flag(out, text.is_some());
     if let Some(text) = text {
         put_text(out, text);
     }

@@ -12,6 +12,7 @@
 pub mod cluster_log;
 pub mod cluster_state;
 pub mod command;
+pub mod control_message;
 pub mod entry;
 mod fields;
 pub mod node;
@@ -23,10 +24,12 @@ pub mod topic;
 pub mod topic_config;
 pub mod topic_name;
 pub mod uuid;
+pub mod voters;
 
 pub use cluster_log::{ClusterLog, ReplayError};
 pub use cluster_state::ClusterState;
 pub use command::Command;
+pub use control_message::{CONTROL_MESSAGE_BYTES_MAX, ControlMessage};
 pub use entry::{Entry, LogIndex, Term};
 pub use fields::DecodeError;
 pub use node::{Node, ProducerIdBlock, Shard};
@@ -36,3 +39,4 @@ pub use topic::{Partition, Placement, Topic, Topics};
 pub use topic_config::{ConfigError, TopicSettings};
 pub use topic_name::NameError;
 pub use uuid::Uuid;
+pub use voters::{Voter, Voters};

@@ -7,7 +7,7 @@ use base::{Incarnation, NodeId, ShardId, TopicNumber};
 
 use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
 use crate::topic_config::{self, ConfigError};
-use crate::{ClusterState, Command, Placement, Rejected, Topic, Uuid};
+use crate::{ClusterState, Command, Placement, Rejected, Topic, Uuid, Voter};
 
 /// The most partitions of one topic, so that its birth fits one journal frame.
 pub const PARTITIONS_MAX: u32 = 10_000;
@@ -50,6 +50,9 @@ pub enum Proposal {
     RaiseFeatureLevel {
         level: u16,
     },
+    /// The node must have caught up: a voter that lacks the log delays every commit.
+    AddVoter(Voter),
+    RemoveVoter(Voter),
 }
 
 /// The partitions of a new topic.
@@ -145,6 +148,8 @@ impl ClusterState {
                 Command::ProducerIdsGranted { node, shard, boot, first }
             }
             Proposal::RaiseFeatureLevel { level } => Command::FeatureLevelRaised { level: *level },
+            Proposal::AddVoter(voter) => Command::VoterAdded(*voter),
+            Proposal::RemoveVoter(voter) => Command::VoterRemoved(*voter),
         })
     }
 
@@ -251,12 +256,13 @@ fn settle(topic: &Topic, changes: &[ConfigChange]) -> Result<Vec<ConfigSetting>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LogIndex;
+    use crate::{LogIndex, Voters};
 
     /// A formed cluster with one node of `shards` shards and, on shard 0, a topic of two partitions.
     fn state(shards: u16) -> ClusterState {
         let mut state = ClusterState::new(Uuid([7; 16]));
-        let formed = Command::ClusterFormed { cluster: Uuid([7; 16]), feature_level: 1 };
+        let voters = Voters::default();
+        let formed = Command::ClusterFormed { cluster: Uuid([7; 16]), feature_level: 1, voters };
         state.apply(LogIndex(1), &formed).unwrap();
         let registered = NodeRegistered {
             node: NodeId(0),

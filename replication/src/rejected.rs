@@ -7,6 +7,7 @@ use base::{Incarnation, NodeId, ShardId, TopicNumber};
 use crate::ConfigError;
 use crate::proposal::PARTITIONS_MAX;
 use crate::topic_name::NameError;
+use crate::voters::VOTERS_MAX;
 
 /// A proposal's or a command's refusal. Each variant names the Kafka error that a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,12 @@ pub enum Rejected {
     ForeignCluster,
     /// No producer ids are left: 2^63 were granted.
     ProducerIdsExhausted,
+    /// INVALID_REQUEST: the node votes already, or does not, or is the last that does.
+    Voter { node: NodeId },
+    /// INVALID_REQUEST: more than [`crate::voters::VOTERS_MAX`] voters.
+    TooManyVoters,
+    /// INVALID_REQUEST: the change does not fit an entry of the cluster log.
+    TooLong { bytes: usize },
 }
 
 impl From<ConfigError> for Rejected {
@@ -104,6 +111,13 @@ impl fmt::Display for Rejected {
             }
             Self::ForeignCluster => write!(f, "the log is of another cluster"),
             Self::ProducerIdsExhausted => write!(f, "no producer ids are left"),
+            Self::Voter { node } => {
+                write!(f, "node {node} votes already, or does not vote, or is the last that does")
+            }
+            Self::TooManyVoters => write!(f, "a cluster log has {VOTERS_MAX} voters at most"),
+            Self::TooLong { bytes } => {
+                write!(f, "the change takes {bytes} bytes, too many for the cluster log")
+            }
         }
     }
 }

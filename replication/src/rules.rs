@@ -13,7 +13,7 @@ use crate::{ClusterState, Command, Placement, Rejected, topic_name};
 impl ClusterState {
     pub(crate) fn check(&self, command: &Command) -> Result<(), Rejected> {
         match command {
-            Command::ClusterFormed { cluster, feature_level } => {
+            Command::ClusterFormed { cluster, feature_level, .. } => {
                 if *cluster != self.cluster() || self.feature_level() != 0 {
                     return Err(Rejected::ForeignCluster);
                 }
@@ -21,6 +21,9 @@ impl ClusterState {
             }
             _ if self.feature_level() == 0 => Err(Rejected::ForeignCluster),
             Command::FeatureLevelRaised { level } => self.check_level(*level),
+            Command::VoterAdded(voter) => self.voters().clone().add(*voter),
+            Command::VoterRemoved(voter) => self.voters().clone().remove(*voter),
+            Command::LeaderElected { .. } => Ok(()),
             Command::NodeRegistered(registered) => self.check_node(registered),
             Command::ShardBooted { node, shard, journal, boot } => {
                 let placement = Placement { node: *node, shard: *shard };

@@ -68,6 +68,9 @@ pub(crate) fn rejected(error: &Rejected) -> ErrorCode {
         Rejected::Config(_) => ErrorCode::InvalidConfig,
         Rejected::NoShards => ErrorCode::CoordinatorNotAvailable,
         Rejected::FeatureLevel { .. } => ErrorCode::FeatureUpdateFailed,
+        Rejected::Voter { .. } | Rejected::TooManyVoters | Rejected::TooLong { .. } => {
+            ErrorCode::InvalidRequest
+        }
         Rejected::StaleBoot { .. }
         | Rejected::JournalReplaced { .. }
         | Rejected::ShardsVanished { .. }

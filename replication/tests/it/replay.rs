@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use replication::command::NodeRegistered;
 use replication::{
     ClusterLog, Command, ConfigChange, Entry, LogIndex, NewPartitions, Place, Placement, Proposal,
-    Rejected, ReplayError, Term, Uuid,
+    Rejected, ReplayError, Term, Uuid, Voters,
 };
 
 const CLUSTER: Uuid = Uuid([7; 16]);
@@ -173,7 +173,10 @@ fn an_entry_cannot_be_durable_before_it_was_given_out() {
 #[test]
 fn a_log_that_is_not_ours_or_not_whole_is_refused() {
     let entry = |term, index, command| Entry { term: Term(term), index: LogIndex(index), command };
-    let formed = |cluster| Command::ClusterFormed { cluster, feature_level: 1 };
+    let formed = |cluster| {
+        let voters = Voters::default();
+        Command::ClusterFormed { cluster, feature_level: 1, voters }
+    };
     let foreign = entry(1, 1, formed(Uuid([8; 16]))).encode();
     let refused = ClusterLog::new(CLUSTER).replay(&foreign);
     let reason = Rejected::ForeignCluster;
