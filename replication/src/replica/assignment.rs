@@ -50,6 +50,12 @@ impl Config {
         members
     }
 
+    /// The config to come, as if it stood alone: a known mistake.
+    pub(super) fn incoming_alone(&self) -> Self {
+        let replicas = self.incoming.clone().unwrap_or_default();
+        Self { replicas, incoming: None, ..self.clone() }
+    }
+
     /// The greatest value that a quorum has reached: in each config in force, a majority of its
     /// replicas and at least `count_min` of them. `reached` says how far a replica is, `None` if it
     /// does not count. `None`: no quorum.

@@ -4,6 +4,7 @@ use base::{Epoch, LogEnd, Offset, PartitionId, Seq};
 
 use super::log::LogView;
 use super::message::{Message, StreamId};
+use super::outbound::Lane;
 use crate::Placement;
 use crate::node::Boot;
 
@@ -16,6 +17,8 @@ pub enum Outgoing {
     Message { to: Placement, message: Message<'static> },
     /// Take whole batches off the log, then say `ReplicaSet::attach`.
     Read(ReadOrder),
+    /// Close that connection: what came over it, or did not, cannot be trusted.
+    Break { peer: Placement, stream: StreamId },
     /// Tell the control core.
     Event(Event),
 }
@@ -29,6 +32,8 @@ pub struct ReadOrder {
     pub from: Offset,
     pub until: Offset,
     pub bytes_max: u32,
+    /// Latency before bulk, also where reads wait for each other.
+    pub lane: Lane,
     /// Names the order: an answer that comes too late finds no one.
     pub ticket: u64,
 }

@@ -1,0 +1,108 @@
+//! Planted mutants: known-wrong behaviours of replication, one at a time, that the checkers must
+//! catch before their silence about the real code is worth anything.
+//!
+//! Code asks `planted.is(Mutant::X)`. Without the feature `mutants` the answer is a constant
+//! `false`, [`Planted`] has no size, and the wrong branch is not compiled in.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A known-wrong behaviour.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Mutant {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Mutant {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name that `--mutant` takes.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A follower acks what its journal does not hold yet (I3).
+    FollowerAcksVolatile = "follower-acks-volatile",
+    /// A follower opens an epoch before it holds what lies before it (H2, I5).
+    OpenBeforePrefix = "open-before-prefix",
+    /// A restarted leader goes on in the epoch of its boot before (H3, I10).
+    ResumeEpoch = "resume-epoch",
+    /// Logs that are not proven count for commits (H4, I8).
+    CountUnproven = "count-unproven",
+    /// A replica that was fenced still takes what the deposed leader sends (H5, I4).
+    IgnorePromise = "ignore-promise",
+    /// While joint, a majority of the replicas to come is enough (H6).
+    SkipJoint = "skip-joint",
+    /// Where two logs part is asked of the leader's history alone (H8, KIP-279).
+    TruncateByLastEpoch = "truncate-by-last-epoch",
+    /// A follower that meets a leader drops what it does not know to be committed (KIP-101).
+    TruncateToWatermark = "truncate-to-watermark",
+    /// Acks for records of older epochs move the watermark (I6).
+    CountForeignAcks = "count-foreign-acks",
+    /// The watermark follows the fastest replica (I6).
+    CommitByOne = "commit-by-one",
+    /// A message that does not join is acked like any other (I3).
+    AckRefused = "ack-refused",
+    /// A learner counts as soon as it streams (I8).
+    VouchAtOnce = "vouch-at-once",
+    /// A follower drops its records when the leader's log starts later, committed or not (I13).
+    ResetOnAnyGap = "reset-on-any-gap",
+    /// A follower believes any order of epochs: it listens to whoever speaks last (I1).
+    FollowAnyone = "follow-anyone",
+}
+
+/// The mutant planted in this run, if any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted(#[cfg(feature = "mutants")] Option<Mutant>);
+
+impl Planted {
+    /// The mutant that `--mutant` names, or `None` if no mutant has that name.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name)?;
+        Some(Self(Some(*mutant)))
+    }
+
+    /// Plants `mutant`.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub const fn one(mutant: Mutant) -> Self {
+        Self(Some(mutant))
+    }
+
+    /// Whether `mutant` is planted: always `false` without the feature.
+    #[inline]
+    #[must_use]
+    pub fn is(self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.0 == Some(mutant);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_planted_by_default() {
+        assert!(!Mutant::ALL.iter().any(|mutant| Planted::default().is(*mutant)));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Mutant::ALL.len());
+    }
+}
