@@ -77,6 +77,11 @@ impl Framer {
         self.assemble(received)
     }
 
+    /// Changes the limit, for frames whose length has not been read.
+    pub fn set_frame_bytes_max(&mut self, frame_bytes_max: u32) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
     /// Stores bytes that must wait because the requests before them do. They come out of
     /// [`Framer::next`] before whatever is received later.
     pub fn keep(&mut self, received: &[u8]) {

@@ -15,6 +15,7 @@ pub mod command;
 pub mod control_message;
 pub mod entry;
 mod fields;
+pub mod link;
 pub mod mutant;
 pub mod node;
 pub mod proposal;

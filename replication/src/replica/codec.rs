@@ -36,7 +36,7 @@ pub struct Frame<'a> {
 /// The frame at the start of `bytes`; `None` if more bytes must come.
 pub fn split_frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, DecodeError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-    let length = u32::from_le_bytes(*length) as usize;
+    let length = u32::from_be_bytes(*length) as usize;
     if FRAME_BYTES_MAX < length {
         return Err(DecodeError::TooLong { bytes: length });
     }
@@ -80,7 +80,7 @@ impl<'a> Message<'a> {
             Self::Nack(nack) => nack.encode(out),
         }
         let length = (out.len() - at - LENGTH_BYTES) as u32;
-        out[at..at + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        out[at..at + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     }
 
     /// Takes all of `body`, a frame without its length field, or says what is wrong with it.
@@ -196,7 +196,7 @@ impl AppendHeader {
         out.extend_from_slice(&[0; LENGTH_BYTES]);
         self.encode_fields(out);
         let length = (out.len() - at - LENGTH_BYTES) as u32 + batches_bytes;
-        out[at..at + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        out[at..at + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     }
 
     fn encode_fields(&self, out: &mut Vec<u8>) {

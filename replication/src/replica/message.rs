@@ -10,7 +10,7 @@
 //!        Heartbeat ────▶      ◀───────── Nack      what does not join, and what I have instead
 //!        Vouch ────────▶
 //! ```
-//! Little-endian. `Hello` keeps its layout for ever; the others are those of the version that both
+//! Little-endian but for the length of a frame ([`base::Framer`]). `Hello` keeps its layout for ever; the others are those of the version that both
 //! sides know ([`Versions::agree`]). A stream is one connection; its sequence numbers are dense from 1.
 
 use base::{Committed, Epoch, LogEnd, LogStart, Offset, PartitionId, Reign};

@@ -212,7 +212,7 @@ fn a_count_beyond_the_bytes_takes_no_memory() {
     frame[count_at..].copy_from_slice(&u32::MAX.to_le_bytes());
     let claimed = DecodeError::Count { claimed: u32::MAX, bytes: 0 };
     assert_eq!(Message::decode(&frame[4..]), Err(claimed));
-    let long = (FRAME_BYTES_MAX as u32 + 1).to_le_bytes();
+    let long = (FRAME_BYTES_MAX as u32 + 1).to_be_bytes();
     assert_eq!(split_frame(&long), Err(DecodeError::TooLong { bytes: FRAME_BYTES_MAX + 1 }));
 }
 
