@@ -74,7 +74,7 @@ pub(crate) struct Commit {
 
 /// Where a bin is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BinState {
+pub enum BinState {
     Absent,
     Creating,
     Free,

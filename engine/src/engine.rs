@@ -351,7 +351,7 @@ impl Engine {
         self.store_mut().expect("only an open engine hands out pins").arena.unpin(pin);
     }
 
-    fn store(&self) -> Option<&Store> {
+    pub(crate) fn store(&self) -> Option<&Store> {
         match &self.stage {
             Stage::Open(store) if self.phase != Phase::Recovering => Some(store),
             _ => None,
@@ -365,7 +365,7 @@ impl Engine {
         }
     }
 
-    fn partition(&self, id: PartitionId) -> Option<&Partition> {
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<&Partition> {
         self.store()?.partitions.by_id(id)
     }
 

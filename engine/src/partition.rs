@@ -76,8 +76,9 @@ pub(crate) struct Marks {
 
 /// Offsets that hold no records and never will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gap {
+pub struct Gap {
     pub from: Offset,
+    /// One past the last of them.
     pub to: Offset,
 }
 
@@ -95,6 +96,13 @@ pub(crate) struct Losses {
     lost: Vec<Halt>,
     halt: Option<Halt>,
     tail_suspect: bool,
+}
+
+impl Losses {
+    /// Every range that holds nothing, and the log end.
+    pub(crate) fn into_ranges(self) -> (Vec<Gap>, LogEnd) {
+        (self.gaps, self.log_end)
+    }
 }
 
 impl Partition {

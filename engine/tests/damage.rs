@@ -5,7 +5,7 @@ mod common;
 use base::{Epoch, FileKind, LogEnd, Offset, PAGE_BYTES};
 use common::{Rig, batch, config, id};
 use engine::journal::Verdict;
-use engine::{AppendError, HaltCause, ReadError, Refused};
+use engine::{AppendError, Gap, HaltCause, ReadError, Refused};
 
 fn segment(kind: FileKind) -> bool {
     matches!(kind, FileKind::Segment(_))
@@ -71,12 +71,20 @@ fn accepted_losses_are_gaps_that_are_never_filled() {
     let (file, at) = rig.disk.find(b"second of 1", segment).unwrap();
     rig.disk.corrupt(file, at / PAGE_BYTES * PAGE_BYTES + 20);
     let mut rig = rig.crash();
+    assert_eq!(rig.engine.loss(id(2)), None);
     assert_eq!(rig.engine.accept_loss(rig.now, id(2)), Err(Refused::NothingLost));
+    let foretold = [0, 1].map(|index| rig.engine.loss(id(index)).unwrap());
+    assert_eq!(foretold[1].ranges, [Gap { from: Offset(1), to: Offset(2) }]);
+    assert_eq!(foretold[0].ranges, [Gap { from: Offset(2), to: foretold[0].log_end.0 }]);
     rig.engine.accept_loss(rig.now, id(0)).unwrap();
     let seq = rig.engine.accept_loss(rig.now, id(1)).unwrap();
     rig.settle(seq);
     for round in 0..2 {
         assert_eq!(rig.engine.halted().count(), 0, "round {round}");
+        for (index, loss) in foretold.iter().enumerate() {
+            assert_eq!(rig.engine.loss(id(index as u32)), None);
+            assert_eq!(rig.engine.gaps(id(index as u32)), loss.ranges);
+        }
         let values = [(0, b"first of 1".to_vec()), (2, b"third of 1".to_vec())];
         assert_eq!(rig.read_all(id(1), Offset(0)), values);
         assert_eq!(rig.read_all(id(1), Offset(1)), values[1..]);

@@ -22,6 +22,9 @@ use rustix::io::Errno;
 /// Behind the name of a file that is not finished.
 pub(crate) const UNFINISHED: &str = ".new";
 
+/// The folders of a shard's folder, and how the names of their files end.
+const FOLDERS: [(&str, &str); 2] = [("journal", ".segment"), ("bins", ".bin")];
+
 const RETRY: Duration = Duration::from_millis(20);
 
 /// See the module's description.
@@ -107,11 +110,29 @@ pub fn relative_path(kind: FileKind) -> String {
 }
 
 impl ShardFolder {
+    /// Opens every file of the folder at `path` for reading and changes nothing. Others may look at
+    /// the same time; waits up to `patience` for whoever writes.
+    pub fn look(path: &Path, shard: ShardId, patience: Duration) -> Result<Self, FolderError> {
+        let mut files = Vec::new();
+        for (folder, suffix) in FOLDERS {
+            let folder = path.join(folder);
+            // A shard that never started has no folders.
+            for name in if folder.is_dir() { names(&folder)? } else { Vec::new() } {
+                if let Some(kind) = parse(&name, suffix) {
+                    let id = FileId { shard, kind };
+                    files.push(ShardFile::look(&folder.join(name), id, patience)?);
+                }
+            }
+        }
+        files.sort_by_key(|file| file.id);
+        Ok(Self { shard, path: path.to_owned(), files })
+    }
+
     /// Makes the folder at `path` if need be, and opens and locks every file of it. Waits up to
     /// `patience` for files that a killed process's ring has not let go of yet.
     pub fn open(path: &Path, shard: ShardId, patience: Duration) -> Result<Self, FolderError> {
         let mut files = Vec::new();
-        for (folder, suffix) in [("journal", ".segment"), ("bins", ".bin")] {
+        for (folder, suffix) in FOLDERS {
             let folder = path.join(folder);
             std::fs::create_dir_all(&folder).map_err(explain("create", &folder))?;
             sync_folder(&folder).map_err(explain("sync", &folder))?;
@@ -142,8 +163,14 @@ impl ShardFolder {
         self.files.iter().map(|file| (file.id, file.bytes)).collect()
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Every file by id, still locked, for whoever reads and writes without a ring.
+    pub fn into_handles(self) -> impl Iterator<Item = (FileId, File)> {
+        self.files.into_iter().map(|file| (file.id, file.file.into()))
     }
 
     pub(crate) fn into_files(self) -> Vec<ShardFile> {
@@ -152,6 +179,19 @@ impl ShardFolder {
 }
 
 impl ShardFile {
+    fn look(path: &Path, id: FileId, patience: Duration) -> Result<Self, FolderError> {
+        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = match open(libc::O_DIRECT) {
+            // A copy may lie on a file system without direct I/O.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0),
+            opened => opened,
+        };
+        let file = file.map_err(explain("open", path))?;
+        lock(&file, FlockOperation::NonBlockingLockShared, path, patience)?;
+        let bytes = file.metadata().map_err(explain("examine", path))?.len();
+        Ok(Self { id, bytes, file: file.into() })
+    }
+
     fn open(path: &Path, id: FileId, patience: Duration) -> Result<Self, FolderError> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
@@ -159,7 +199,7 @@ impl ShardFile {
             Some(libc::EINVAL) => FolderError::NoDirectIo { path: path.to_owned(), unit: None },
             _ => FolderError::Io { action: "open", path: path.to_owned(), source },
         })?;
-        lock(&file, path, patience)?;
+        lock(&file, FlockOperation::NonBlockingLockExclusive, path, patience)?;
         let bytes = file.metadata().map_err(explain("examine", path))?.len();
         Ok(Self { id, bytes, file: file.into() })
     }
@@ -205,10 +245,15 @@ fn direct_io_unit(file: &File) -> io::Result<Option<u32>> {
     Ok(told.then(|| stat.stx_dio_offset_align.max(stat.stx_dio_mem_align)))
 }
 
-fn lock(file: &File, path: &Path, patience: Duration) -> Result<(), FolderError> {
+fn lock(
+    file: &File,
+    how: FlockOperation,
+    path: &Path,
+    patience: Duration,
+) -> Result<(), FolderError> {
     let started = std::time::Instant::now();
     loop {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(file, how) {
             Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK) if started.elapsed() < patience => std::thread::sleep(RETRY),
             Err(Errno::WOULDBLOCK) => {

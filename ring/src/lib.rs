@@ -91,6 +91,7 @@ pub use device::{DeviceReport, measure_dsync};
 pub use feature::{Feature, FeatureSet, Features};
 pub use folder::{FolderError, ShardFolder};
 pub use mailbox::{Mailboxes, Mesh, mesh};
+pub use maker::make_file;
 pub use memory::{Mapping, map_pages};
 pub use net::NetOptions;
 pub use plan::{Plan, PlannedShard, ReactorConfig, Registered, StartError, StartReport};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use base::{FileId, IoError, Page, Token};
+use base::{FileId, FileKind, IoError, Page, Token};
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -117,41 +117,9 @@ impl Workshop {
     }
 
     fn make(&self, job: &Job) -> io::Result<OwnedFd> {
-        let path = job.folder.join(relative_path(job.file.kind));
-        let mut unfinished = path.clone().into_os_string();
-        unfinished.push(UNFINISHED);
-        let unfinished = PathBuf::from(unfinished);
-        let made = self.write_zeros(&unfinished, job.bytes).and_then(|file| {
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            std::fs::rename(&unfinished, &path)?;
-            sync_folder(path.parent().expect("every file lies in a folder"))?;
-            Ok(file.into())
-        });
-        if made.is_err() {
-            // Its blocks may be what a full disk is waiting for.
-            let _ = std::fs::remove_file(&unfinished);
-        }
-        made
-    }
-
-    fn write_zeros(&self, path: &Path, bytes: u64) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).read(true).write(true);
-        let file = options.custom_flags(libc::O_DIRECT).open(path)?;
-        // All blocks at once, so that they lie together; a full disk is found before any is written.
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
-        let zeros = Page::boxed(CHUNK_PAGES);
-        let zeros = Page::bytes(&zeros);
         let started = Instant::now();
-        let mut pos = 0;
-        while pos < bytes {
-            self.pace(started, pos)?;
-            let chunk = (bytes - pos).min(zeros.len() as u64);
-            file.write_all_at(&zeros[..chunk as usize], pos)?;
-            pos += chunk;
-        }
-        file.sync_data()?;
-        Ok(file)
+        let mut pace = |written| self.pace(started, written);
+        make_file(&job.folder, job.file.kind, job.bytes, &mut pace).map(OwnedFd::from)
     }
 
     /// Waits until `written` bytes may have been written since `started`. Fails when a stop is
@@ -169,4 +137,52 @@ impl Workshop {
             std::thread::sleep(ahead.min(STOP_CHECK));
         }
     }
+}
+
+/// Makes a file of the shard's `folder`: zero-written, synced, locked, and only then under its name.
+/// `pace` is told how many bytes were written, and may wait or end it.
+pub fn make_file(
+    folder: &Path,
+    kind: FileKind,
+    bytes: u64,
+    pace: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<File> {
+    let path = folder.join(relative_path(kind));
+    let mut unfinished = path.clone().into_os_string();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    let made = write_zeros(&unfinished, bytes, pace).and_then(|file| {
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        std::fs::rename(&unfinished, &path)?;
+        sync_folder(path.parent().expect("every file lies in a folder"))?;
+        Ok(file)
+    });
+    if made.is_err() {
+        // Its blocks may be what a full disk is waiting for.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    made
+}
+
+fn write_zeros(
+    path: &Path,
+    bytes: u64,
+    pace: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).read(true).write(true);
+    let file = options.custom_flags(libc::O_DIRECT).open(path)?;
+    // All blocks at once, so that they lie together; a full disk is found before any is written.
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+    let zeros = Page::boxed(CHUNK_PAGES);
+    let zeros = Page::bytes(&zeros);
+    let mut pos = 0;
+    while pos < bytes {
+        pace(pos)?;
+        let chunk = (bytes - pos).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..chunk as usize], pos)?;
+        pos += chunk;
+    }
+    file.sync_data()?;
+    Ok(file)
 }

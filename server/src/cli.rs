@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{bench, consume, floor, produce, topic};
+use crate::commands::{bench, consume, dump, floor, produce, repair, topic};
 use crate::failure::Failure;
 use crate::{output, serve};
 use serve_args::ServeArgs;
@@ -41,6 +41,12 @@ enum Command {
     /// Measure what this machine allows: loopback, durable writes, both together.
     #[command(after_help = floor::EXAMPLES)]
     Floor(floor::FloorArgs),
+    /// Show what a stopped data folder holds, and what a recovery of it would decide.
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(dump::DumpArgs),
+    /// Write off what a stopped data folder has lost, so that the rest serves again.
+    #[command(after_help = repair::EXAMPLES)]
+    Repair(repair::RepairArgs),
     /// Print a script that completes chiplog's commands in a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -82,6 +88,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Consume(args) => consume::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Floor(args) => floor::run(&args),
+        Command::Dump(args) => dump::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Completions { shell } => completions(shell),
     }
 }

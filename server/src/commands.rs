@@ -1,8 +1,12 @@
-//! The commands that talk to a server, over Kafka's protocol: ours or any other.
+//! The commands that talk to a server, over Kafka's protocol: ours or any other. And those that work
+//! on the folder of a server that does not run.
 
 pub mod bench;
 pub mod consume;
+pub mod dump;
 pub mod floor;
+mod folder_args;
 pub mod produce;
+pub mod repair;
 pub mod server_args;
 pub mod topic;

@@ -3,7 +3,6 @@
 //! HTTP to operators. If it stalls, appends do not.
 
 mod bell;
-mod clock;
 mod disk;
 mod driver;
 mod http;

@@ -12,8 +12,10 @@
 //! is refused before the lock is made.
 
 pub mod file_system;
+mod geometry;
 pub mod lock;
 pub mod meta;
+mod stopped;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use thiserror::Error;
 use crate::config::{ByteSize, Config};
 use lock::FolderLock;
 pub use meta::Meta;
+pub use stopped::StoppedFolder;
 
 /// A folder that this process holds.
 #[derive(Debug)]
@@ -41,6 +44,11 @@ pub enum FolderError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is not a folder: name another with --data", .0.display())]
     NotAFolder(PathBuf),
+    #[error(
+        "{} is no data folder of Chiplog (it has no meta.toml): name one with --data",
+        .0.display()
+    )]
+    NotFormatted(PathBuf),
     #[error(
         "{} holds files that are not Chiplog's (it has no meta.toml): name an empty or new folder \
          with --data",
@@ -135,11 +143,21 @@ impl DataFolder {
     /// The folder of one shard's files.
     #[must_use]
     pub fn shard_path(&self, shard: ShardId) -> PathBuf {
-        if shard == ShardId::CONTROL {
-            self.path.join("control")
-        } else {
-            self.path.join(format!("shard-{shard}"))
-        }
+        shard_path(&self.path, shard)
+    }
+}
+
+/// What people call a shard.
+#[must_use]
+pub fn shard_name(shard: ShardId) -> String {
+    if shard == ShardId::CONTROL { "control".to_owned() } else { format!("shard {shard}") }
+}
+
+fn shard_path(folder: &Path, shard: ShardId) -> PathBuf {
+    if shard == ShardId::CONTROL {
+        folder.join("control")
+    } else {
+        folder.join(format!("shard-{shard}"))
     }
 }
 

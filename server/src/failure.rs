@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use base::CoreId;
+use base::{CoreId, ShardId};
 use thiserror::Error;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::control::ControlError;
-use crate::data_folder::FolderError;
+use crate::data_folder::{FolderError, shard_name};
 use crate::listen::ListenError;
 use crate::serve::CoreError;
 
@@ -50,9 +50,34 @@ pub enum Failure {
     Signals(io::Error),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[error("cannot read the answer: {0}")]
+    Answer(io::Error),
+    #[error(transparent)]
+    Files(ring::FolderError),
+    #[error("there is no shard {shard}: name 0 to {last}, or `control`")]
+    NoShard { shard: ShardId, last: u16 },
+    #[error("nothing was changed: add --accept-loss to write this off for ever")]
+    LossNotAccepted,
+    #[error("the device does not read all of the records: copy the folder to another device")]
+    Unreadable,
+    #[error(
+        "the cluster log has lost records, so which topics exist is in doubt, and a gap would delete \
+         what it does not know: restore the folder's `control` from a copy"
+    )]
+    ClusterLogLost,
+    #[error(
+        "{} has lost more after the repair than before: the device is failing, copy the folder to \
+         another", shard_name(*.shard)
+    )]
+    StillLost { shard: ShardId },
 }
 
 impl Failure {
+    /// The shard does not go on.
+    pub(crate) fn shard(shard: ShardId, reason: impl std::fmt::Display) -> Self {
+        Self::Shard { name: shard_name(shard), reason: reason.to_string() }
+    }
+
     /// 2 for wrong usage or settings, as the command line parser has it; 1 for the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

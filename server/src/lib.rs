@@ -3,12 +3,14 @@
 
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod data_folder;
 pub mod failure;
 pub mod listen;
+mod offline;
 pub mod output;
 pub mod serve;
 pub mod signals;

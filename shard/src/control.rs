@@ -468,7 +468,7 @@ impl Machine for ControlShard {
 }
 
 /// Replays the entries of whole batches from offset `next` on; the offset behind them.
-fn replay_batches(
+pub fn replay_batches(
     log: &mut ClusterLog,
     mut bytes: &[u8],
     mut next: Offset,

@@ -13,8 +13,8 @@ use ring::Mailboxes;
 use shard::{ControlShard, Mail};
 
 use super::bell::Bell;
-use super::clock;
 use super::disk::Disk;
+use crate::clock;
 use crate::serve::Event;
 use crate::serve::watched::Watch;
 

@@ -31,30 +31,25 @@ impl FolderLock {
     /// Takes the lock of `folder`. `waiting` is called once, with the recorded pid, before a wait.
     pub fn take(folder: &Path, waiting: impl FnOnce(u32)) -> Result<Self, FolderError> {
         let path = folder.join(NAME);
-        let io = |source| FolderError::Io { action: "lock", path: path.clone(), source };
         let mut options = OpenOptions::new();
-        let mut file =
-            options.create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
-        let give_up_at = Instant::now() + PATIENCE;
-        let mut waiting = Some(waiting);
-        while !try_lock(&file).map_err(io)? {
-            let owner = Owner::read(&mut file).map_err(io)?;
-            if owner.is_some_and(|owner| owner.is_alive()) {
-                let pid = owner.map_or(0, |owner| owner.pid);
-                return Err(FolderError::InUse { path: folder.to_owned(), pid });
-            }
-            if give_up_at < Instant::now() {
-                let path = folder.to_owned();
-                return Err(FolderError::StillLocked { path, lock_file: folder.join(NAME) });
-            }
-            if let (Some(owner), Some(waiting)) = (owner, waiting.take()) {
-                waiting(owner.pid);
-            }
-            std::thread::sleep(RETRY);
-        }
+        let file = options.create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = file.map_err(explain(&path))?;
+        wait(&mut file, FlockOperation::NonBlockingLockExclusive, folder, waiting)?;
         // On a full disk the pid may not fit: the lock itself holds all the same.
         let _ = Owner::this_process().write(&mut file);
         Ok(Self { file })
+    }
+
+    /// Keeps servers out of `folder` while it is looked at, and changes nothing in it. `None` if no
+    /// server ever was in it.
+    pub fn share(folder: &Path, waiting: impl FnOnce(u32)) -> Result<Option<Self>, FolderError> {
+        let path = folder.join(NAME);
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(explain(&path))?,
+        };
+        wait(&mut file, FlockOperation::NonBlockingLockShared, folder, waiting)?;
+        Ok(Some(Self { file }))
     }
 
     /// Another handle of the same lock, for a ring that keeps files open beyond its process's death.
@@ -63,8 +58,39 @@ impl FolderLock {
     }
 }
 
-fn try_lock(file: &File) -> io::Result<bool> {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+/// Waits for `file`, the lock of `folder`, unless a living process holds it.
+fn wait(
+    file: &mut File,
+    how: FlockOperation,
+    folder: &Path,
+    waiting: impl FnOnce(u32),
+) -> Result<(), FolderError> {
+    let path = folder.join(NAME);
+    let give_up_at = Instant::now() + PATIENCE;
+    let mut waiting = Some(waiting);
+    while !try_lock(file, how).map_err(explain(&path))? {
+        let owner = Owner::read(file).map_err(explain(&path))?;
+        if owner.is_some_and(|owner| owner.is_alive()) {
+            let pid = owner.map_or(0, |owner| owner.pid);
+            return Err(FolderError::InUse { path: folder.to_owned(), pid });
+        }
+        if give_up_at < Instant::now() {
+            return Err(FolderError::StillLocked { path: folder.to_owned(), lock_file: path });
+        }
+        if let (Some(owner), Some(waiting)) = (owner, waiting.take()) {
+            waiting(owner.pid);
+        }
+        std::thread::sleep(RETRY);
+    }
+    Ok(())
+}
+
+fn explain(path: &Path) -> impl FnOnce(io::Error) -> FolderError + use<'_> {
+    move |source| FolderError::Io { action: "lock", path: path.to_owned(), source }
+}
+
+fn try_lock(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match rustix::fs::flock(file, how) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
@@ -156,6 +182,25 @@ mod tests {
         assert!(matches!(refused, Err(FolderError::InUse { pid: named, .. }) if named == pid));
         drop(held);
         FolderLock::take(folder.path(), |_| ()).expect("released");
+    }
+
+    #[test]
+    fn many_may_look_but_nobody_may_take_meanwhile() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert!(FolderLock::share(folder.path(), |_| ()).expect("readable").is_none());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0);
+        drop(FolderLock::take(folder.path(), |_| ()).expect("nobody holds it"));
+        let before = std::fs::read(folder.path().join(NAME)).expect("readable");
+        let looking = [(); 2].map(|()| FolderLock::share(folder.path(), |_| ()));
+        assert!(looking.iter().all(|lock| matches!(lock, Ok(Some(_)))));
+        let taken = FolderLock::take(folder.path(), |_| ());
+        assert!(matches!(taken, Err(FolderError::InUse { .. })), "{taken:?}");
+        drop(looking);
+        assert_eq!(std::fs::read(folder.path().join(NAME)).expect("readable"), before);
+        let taken = FolderLock::take(folder.path(), |_| ()).expect("released");
+        let looked = FolderLock::share(folder.path(), |_| ());
+        assert!(matches!(looked, Err(FolderError::InUse { .. })), "{looked:?}");
+        drop(taken);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::mpsc::Sender;
 
 use base::{CoreId, Listener, ShardId};
 use engine::EngineConfig;
-use engine::journal::JournalConfig;
 use replication::command::NodeRegistered;
 use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
 use shard::{Address, CoreSettings, Layout, Mail};
@@ -23,9 +22,6 @@ use crate::failure::Failure;
 
 /// Messages in the queue between two cores.
 const MAIL_QUEUE: usize = 4096;
-const SEGMENTS: u64 = 16;
-const FRAME_MAX_BYTES: u64 = 8 << 20;
-const CONTROL_BIN_BYTES: u64 = 4 << 20;
 
 /// Plans of a whole server.
 #[derive(Debug)]
@@ -108,21 +104,11 @@ pub(super) fn plan(
 }
 
 fn engine_config(config: &Config, meta: &Meta, shard: ShardId, args: &ServeArgs) -> EngineConfig {
-    let is_control = shard == ShardId::CONTROL;
-    let bytes = if is_control { meta.control_journal_bytes } else { meta.journal_bytes };
-    let segment_bytes = bytes / SEGMENTS;
-    let mut journal = JournalConfig::new(shard, meta.journal_id(shard));
-    journal.segment_bytes = segment_bytes as u32;
-    journal.segments = SEGMENTS as u16;
-    journal.frame_max_bytes = (segment_bytes / 4).min(FRAME_MAX_BYTES) as u32;
-    journal.window = config.journal_window;
-    journal.planted = args.engine_mutant();
-    EngineConfig {
-        bin_bytes: if is_control { CONTROL_BIN_BYTES } else { meta.bin_bytes },
-        bins_max: config.bins_max,
-        activated: meta.is_activated(shard),
-        ..EngineConfig::new(journal)
-    }
+    let mut engine = meta.engine_config(shard);
+    engine.bins_max = config.bins_max;
+    engine.journal.window = config.journal_window;
+    engine.journal.planted = args.engine_mutant();
+    engine
 }
 
 fn reactor_config(

@@ -4,7 +4,6 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::time::Instant;
 
-use base::ShardId;
 use engine::journal::RecoveryReport;
 use ring::{DeviceReport, Features, Registered, StartReport};
 
@@ -13,7 +12,7 @@ use super::engines::Plans;
 use super::sockets::Sockets;
 use super::watched::Recovered;
 use crate::config::{ByteSize, Config};
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, shard_name};
 use crate::output;
 
 /// See the module's description.
@@ -93,10 +92,6 @@ impl Report {
             ));
         }
     }
-}
-
-pub(super) fn shard_name(shard: ShardId) -> String {
-    if shard == ShardId::CONTROL { "control".to_owned() } else { format!("shard {shard}") }
 }
 
 fn cores(assignment: &Assignment) -> String {

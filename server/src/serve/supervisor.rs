@@ -7,10 +7,10 @@ use base::ShardId;
 use ring::Stopped;
 
 use super::engines::Stoppers;
-use super::report::{Report, shard_name};
+use super::report::Report;
 use super::{CoreError, Event};
 use crate::control::ControlThread;
-use crate::data_folder::DataFolder;
+use crate::data_folder::{DataFolder, shard_name};
 use crate::failure::Failure;
 use crate::output;
 

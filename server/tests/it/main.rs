@@ -7,3 +7,4 @@ mod http;
 mod refusals;
 mod server;
 mod serving;
+mod stopped;

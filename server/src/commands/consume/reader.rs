@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::batch::{Record, records};
 use base::{Batch, BatchError};
@@ -49,6 +49,8 @@ struct Cursor {
     next: i64,
     /// One past the last offset wanted.
     end: i64,
+    /// Since when nothing but refusals came.
+    refused_since: Option<Instant>,
 }
 
 impl Reader {
@@ -78,7 +80,7 @@ impl Reader {
         };
         let cursor = |(index, leader): (i32, i32)| {
             let end = ends.get(&index).copied().unwrap_or(i64::MAX);
-            (index, Cursor { leader, next: starts[&index], end })
+            (index, Cursor { leader, next: starts[&index], end, refused_since: None })
         };
         let mut cursors: BTreeMap<_, _> = wanted.into_iter().map(cursor).collect();
         if let Some((index, cursor)) = cursors.iter().find(|(_, c)| c.end < c.next) {
@@ -110,6 +112,7 @@ impl Reader {
         self.ask()?;
         let Some(leader) = self.await_answer()? else { return Ok(()) };
         let to = self.asked.remove(&leader).expect("only leaders that were asked are awaited");
+        let patience = self.cluster.patience();
         let connection = self.cluster.broker(leader)?;
         let response = connection.receive::<fetch::RequestView<'_>>(to)?;
         ClientError::check(|| "fetching".to_owned(), response.error_code, None)?;
@@ -118,9 +121,14 @@ impl Reader {
             let Some(cursor) = self.cursors.get_mut(&index) else { continue };
             let subject = || format!("reading {}-{index} at {}", self.topic, cursor.next);
             match ClientError::check(subject, data.error_code, None) {
-                Ok(()) => {}
-                Err(error) if error.is_passing() => self.moved = true,
-                Err(error) => return Err(error),
+                Ok(()) => cursor.refused_since = None,
+                Err(error) => {
+                    let since = *cursor.refused_since.get_or_insert_with(Instant::now);
+                    if !error.is_passing() || patience < since.elapsed() {
+                        return Err(error);
+                    }
+                    self.moved = true;
+                }
             }
             let bytes = data.records.map(net::Records::bytes).unwrap_or_default();
             let flow = cursor.hand_out(&self.topic, index, bytes, &mut take)?;
