@@ -81,7 +81,9 @@ impl Node {
     pub(crate) fn partition_of(&self, shard: ShardId) -> i32 {
         let state = self.control.0.state();
         let topic = state.topics().iter().next().expect("a topic was made");
-        let at = topic.partitions.iter().position(|partition| partition.leader.shard == shard);
+        let at = topic.partitions.iter().position(|partition| {
+            partition.leader.is_some_and(|leader| leader.placement.shard == shard)
+        });
         at.expect("each shard leads a partition") as i32
     }
 

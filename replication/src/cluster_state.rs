@@ -3,16 +3,18 @@
 //! A snapshot is an `Arc<ClusterState>`. Cloning the state to change it copies one pointer per
 //! topic; topics, and the index over them, are shared until they change.
 
+mod leadership;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{Epoch, NodeId, ProducerId, TopicNumber};
+use base::{NodeId, ProducerId, TopicNumber};
 
 use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
 use crate::node::{Boot, PRODUCER_IDS_PER_BLOCK, ProducerIdBlock};
 use crate::{
-    Command, LogIndex, Node, Partition, Placement, Rejected, Shard, Topic, TopicSettings, Topics,
-    Uuid, Voters,
+    Command, LogIndex, Node, Partition, Placement, Rejected, Replicas, Shard, Topic, TopicSettings,
+    Topics, Uuid, Voters,
 };
 
 /// The highest feature level that this build understands.
@@ -145,6 +147,7 @@ impl ClusterState {
                 self.shard_mut(placement).producer_ids = Some(block);
                 self.next_producer_id = ProducerId(first.0 + PRODUCER_IDS_PER_BLOCK);
             }
+            leadership => self.apply_leadership(leadership),
         }
         self.version = index;
         Ok(())
@@ -155,13 +158,6 @@ impl ClusterState {
         let node = node.or_insert_with(|| Node::new(registered.clone()));
         node.shards.resize(usize::from(registered.shards), Shard::default());
         node.registered = registered.clone();
-    }
-
-    fn boot(&mut self, placement: Placement, boot: Boot) {
-        self.shard_mut(placement).boot = Some(boot);
-        self.topics.for_each_led_by(placement, |partition| {
-            partition.epoch = Epoch(partition.epoch.0 + 1);
-        });
     }
 
     fn create(&mut self, created: &TopicCreated) {
@@ -181,16 +177,17 @@ impl ClusterState {
     fn delete(&mut self, topic: TopicNumber) {
         let gone = self.topics.remove(topic).expect("a checked topic exists");
         for partition in &gone.partitions {
-            self.shard_mut(partition.leader).partitions -= 1;
+            self.count(partition, |load| *load -= 1);
         }
     }
 
-    fn extend(&mut self, topic: TopicNumber, placements: &[Placement]) {
-        for leader in placements {
-            self.shard_mut(*leader).partitions += 1;
+    fn extend(&mut self, topic: TopicNumber, placements: &[Replicas]) {
+        let new: Vec<_> =
+            placements.iter().map(|replicas| self.newborn(Partition::new(*replicas))).collect();
+        for partition in &new {
+            self.count(partition, |load| *load += 1);
         }
         let topic = self.topics.get_mut(topic).expect("a checked topic exists");
-        let new = placements.iter().map(|leader| Partition { leader: *leader, epoch: Epoch(0) });
         topic.partitions.extend(new);
     }
 

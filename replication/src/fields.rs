@@ -12,6 +12,8 @@ pub enum DecodeError {
     Trailing { bytes: usize },
     /// A list claims more items than the remaining bytes could hold.
     Count { claimed: u32, bytes: usize },
+    /// A partition's list of replicas is too long or names one twice.
+    Replicas { count: u8 },
     /// A string is not UTF-8.
     NotText,
     /// A flag is neither 0 nor 1.
@@ -37,6 +39,9 @@ impl fmt::Display for DecodeError {
             Self::Trailing { bytes } => write!(f, "{bytes} bytes behind the last field"),
             Self::Count { claimed, bytes } => {
                 write!(f, "a list of {claimed} items cannot fit in {bytes} bytes")
+            }
+            Self::Replicas { count } => {
+                write!(f, "a list of {count} replicas is too long or names one twice")
             }
             Self::NotText => write!(f, "a string is not UTF-8"),
             Self::Flag(value) => write!(f, "{value} is neither yes nor no"),

@@ -22,8 +22,14 @@ pub struct Node {
 pub struct Shard {
     /// Its latest start; `None` before the first.
     pub boot: Option<Boot>,
-    /// Partitions placed here.
+    /// Replicas placed here, those that a move will bring or take included.
     pub partitions: u32,
+    /// Partitions whose preferred leader this shard is.
+    pub preferred: u32,
+    /// This boot is taken for dead or out of reach.
+    pub fenced: bool,
+    /// What this boot says of its log counts for nothing: learners here stay learners.
+    pub distrusted: bool,
     /// The latest block granted to it, in this boot or an earlier one.
     pub producer_ids: Option<ProducerIdBlock>,
 }

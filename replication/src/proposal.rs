@@ -1,13 +1,12 @@
 //! What someone wishes the cluster to agree on, and the command that would make it so.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
-use base::{Incarnation, NodeId, ShardId, TopicNumber};
+use base::{Incarnation, NodeId, PartitionId, ShardId, TopicNumber};
 
 use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
+use crate::leadership::{HandOver, Move, Opened};
+use crate::placer::Placer;
 use crate::topic_config::{self, ConfigError};
-use crate::{ClusterState, Command, Placement, Rejected, Topic, Uuid, Voter};
+use crate::{ClusterState, Command, Placement, Rejected, Replicas, Topic, Uuid, Voter};
 
 /// The most partitions of one topic, so that its birth fits one journal frame.
 pub const PARTITIONS_MAX: u32 = 10_000;
@@ -20,7 +19,9 @@ pub enum Proposal {
         /// Drawn by the proposer.
         uuid: Uuid,
         partitions: NewPartitions,
-        replication_factor: u16,
+        /// Of partitions that are counted; `None` for as many as there are nodes, up to
+        /// [`crate::placer::DEFAULT_REPLICATION_FACTOR`].
+        replication_factor: Option<u16>,
         configs: Vec<(String, String)>,
     },
     DeleteTopic {
@@ -30,7 +31,7 @@ pub enum Proposal {
     AddPartitions {
         topic: TopicNumber,
         total: u32,
-        places: Vec<Place>,
+        places: Vec<Vec<Place>>,
     },
     ConfigureTopic {
         topic: TopicNumber,
@@ -53,6 +54,21 @@ pub enum Proposal {
     /// The node must have caught up: a voter that lacks the log delays every commit.
     AddVoter(Voter),
     RemoveVoter(Voter),
+    /// Moves a partition to these places, preferred leader first; `None` stops a move.
+    Reassign {
+        partition: PartitionId,
+        places: Option<Vec<Place>>,
+    },
+    /// The preferred leader shall lead again, by hand-over.
+    PreferLeader {
+        partition: PartitionId,
+    },
+    /// The operator accepts that a partition without a leader loses records.
+    ElectUnclean {
+        partition: PartitionId,
+    },
+    /// What the control core has found out.
+    Decree(Command),
 }
 
 /// The partitions of a new topic.
@@ -60,8 +76,8 @@ pub enum Proposal {
 pub enum NewPartitions {
     /// So many, wherever there is least.
     Count(u32),
-    /// One at each of these.
-    At(Vec<Place>),
+    /// One at each of these, preferred leader first.
+    At(Vec<Vec<Place>>),
 }
 
 /// Where a partition is wanted.
@@ -118,12 +134,12 @@ impl ClusterState {
     fn draw_up(&self, proposal: &Proposal) -> Result<Command, Rejected> {
         Ok(match proposal {
             Proposal::CreateTopic { name, uuid, partitions, replication_factor, configs } => {
-                check_replication_factor(*replication_factor)?;
+                let placements = self.place_all(partitions, *replication_factor)?;
                 Command::TopicCreated(TopicCreated {
                     topic: self.next_topic(),
                     uuid: *uuid,
                     name: name.clone(),
-                    placements: self.place_all(partitions)?,
+                    placements,
                     configs: configs.clone(),
                 })
             }
@@ -150,13 +166,36 @@ impl ClusterState {
             Proposal::RaiseFeatureLevel { level } => Command::FeatureLevelRaised { level: *level },
             Proposal::AddVoter(voter) => Command::VoterAdded(*voter),
             Proposal::RemoveVoter(voter) => Command::VoterRemoved(*voter),
+            Proposal::Reassign { partition, places: Some(places) } => {
+                let target = Placer::new(self).resolve(places)?;
+                let moves = vec![Move { partition: *partition, target }];
+                Command::ReassignmentsStarted { moves }
+            }
+            Proposal::Reassign { partition, places: None } => {
+                Command::ReassignmentsCancelled { partitions: vec![*partition] }
+            }
+            Proposal::PreferLeader { partition } => self.prefer(*partition)?,
+            Proposal::ElectUnclean { partition } => {
+                let epoch = self.partition(*partition)?.epoch;
+                let elections = vec![Opened { partition: *partition, epoch }];
+                Command::UncleanElectionsAllowed { elections }
+            }
+            Proposal::Decree(command) => command.clone(),
         })
     }
 
-    fn place_all(&self, partitions: &NewPartitions) -> Result<Vec<Placement>, Rejected> {
+    fn place_all(
+        &self,
+        partitions: &NewPartitions,
+        replication_factor: Option<u16>,
+    ) -> Result<Vec<Replicas>, Rejected> {
+        let mut placer = Placer::new(self);
         match partitions {
-            NewPartitions::Count(count) => self.least_loaded(*count),
-            NewPartitions::At(places) => self.resolve(places),
+            NewPartitions::Count(count) => {
+                let default = self.default_replication_factor();
+                placer.spread(*count, replication_factor.unwrap_or(default))
+            }
+            NewPartitions::At(places) => places.iter().map(|one| placer.resolve(one)).collect(),
         }
     }
 
@@ -164,66 +203,31 @@ impl ClusterState {
         &self,
         topic: &Topic,
         total: u32,
-        places: &[Place],
-    ) -> Result<Vec<Placement>, Rejected> {
+        places: &[Vec<Place>],
+    ) -> Result<Vec<Replicas>, Rejected> {
         let have = topic.partitions.len() as u32;
         let more = total.checked_sub(have).filter(|more| 0 < *more);
         let more = more.ok_or(Rejected::NotMorePartitions { have, wanted: total })?;
+        let replication_factor = topic.replication_factor();
+        let mut placer = Placer::new(self);
         if places.is_empty() {
-            return self.least_loaded(more);
+            return placer.spread(more, replication_factor);
         }
         if places.len() != more as usize {
             return Err(Rejected::Places { partitions: more, places: places.len() as u32 });
         }
-        self.resolve(places)
-    }
-
-    /// `count` placements, each on the shard with the fewest partitions by then; ties go to the
-    /// lower node and shard, so that equal shards take turns.
-    fn least_loaded(&self, count: u32) -> Result<Vec<Placement>, Rejected> {
-        if PARTITIONS_MAX < count {
-            return Err(Rejected::Partitions { wanted: count });
+        if places.iter().any(|one| one.len() != usize::from(replication_factor)) {
+            return Err(Rejected::UnequalReplicas);
         }
-        let mut loads: BinaryHeap<_> = self.loads().map(Reverse).collect();
-        let mut placements = Vec::with_capacity(count as usize);
-        for _ in 0..count {
-            let mut least = loads.peek_mut().ok_or(Rejected::NoShards)?;
-            placements.push(least.0.1);
-            least.0.0 += 1;
-        }
-        Ok(placements)
+        places.iter().map(|one| placer.resolve(one)).collect()
     }
 
-    fn resolve(&self, places: &[Place]) -> Result<Vec<Placement>, Rejected> {
-        let mut loads: BTreeMap<Placement, u32> =
-            self.loads().map(|(load, placement)| (placement, load)).collect();
-        let mut placements = Vec::with_capacity(places.len());
-        for place in places {
-            let placement = match *place {
-                Place::Shard(placement) => placement,
-                Place::Node(node) => loads
-                    .iter()
-                    .filter(|(placement, _)| placement.node == node)
-                    .min_by_key(|(_, load)| **load)
-                    .map(|(placement, _)| *placement)
-                    .ok_or(Rejected::NoNode(node))?,
-            };
-            *loads.entry(placement).or_default() += 1;
-            placements.push(placement);
-        }
-        Ok(placements)
+    fn prefer(&self, id: PartitionId) -> Result<Command, Rejected> {
+        let partition = self.partition(id)?;
+        let hand_over =
+            HandOver { partition: id, epoch: partition.epoch, to: partition.preferred() };
+        Ok(Command::HandOversWanted { hand_overs: vec![hand_over] })
     }
-
-    fn loads(&self) -> impl Iterator<Item = (u32, Placement)> {
-        self.nodes().flat_map(|node| {
-            let loads = node.shards.iter().map(|shard| shard.partitions);
-            loads.zip(node.placements())
-        })
-    }
-}
-
-fn check_replication_factor(wanted: u16) -> Result<(), Rejected> {
-    if wanted == 1 { Ok(()) } else { Err(Rejected::ReplicationFactor { wanted }) }
 }
 
 /// Turns changes into settings: lists are resolved against what the topic has now.
@@ -290,18 +294,18 @@ mod tests {
             name: name.into(),
             uuid: Uuid(uuid),
             partitions,
-            replication_factor: 1,
+            replication_factor: Some(1),
             configs: Vec::new(),
         }
     }
 
-    fn at(shard: u16) -> Place {
-        Place::Shard(Placement { node: NodeId(0), shard: ShardId(shard) })
+    fn at(shard: u16) -> Vec<Place> {
+        vec![Place::Shard(Placement { node: NodeId(0), shard: ShardId(shard) })]
     }
 
     fn shards_of(state: &ClusterState, name: &str) -> Vec<u16> {
         let topic = state.topics().by_name(name).unwrap();
-        topic.partitions.iter().map(|partition| partition.leader.shard.0).collect()
+        topic.partitions.iter().map(|partition| partition.preferred().shard.0).collect()
     }
 
     #[test]
@@ -311,7 +315,10 @@ mod tests {
         assert_eq!(shards_of(&state, "second"), [1, 2, 1, 2, 0, 1, 2]);
         let deleted = state.topics().by_name("second").unwrap().number;
         agree(&mut state, &Proposal::DeleteTopic { topic: deleted });
-        agree(&mut state, &create("third", NewPartitions::At(vec![Place::Node(NodeId(0)); 2])));
+        agree(
+            &mut state,
+            &create("third", NewPartitions::At(vec![vec![Place::Node(NodeId(0))]; 2])),
+        );
         assert_eq!(shards_of(&state, "third"), [1, 2]);
         assert_eq!(state.topics().by_name("third").unwrap().number, TopicNumber(3));
     }
@@ -345,7 +352,7 @@ mod tests {
                 Rejected::NoShard { node: NodeId(0), shard: ShardId(1) },
             ),
             (
-                create("x", NewPartitions::At(vec![Place::Node(NodeId(4))])),
+                create("x", NewPartitions::At(vec![vec![Place::Node(NodeId(4))]])),
                 Rejected::NoNode(NodeId(4)),
             ),
             (Proposal::DeleteTopic { topic: TopicNumber(5) }, Rejected::NoTopic(TopicNumber(5))),

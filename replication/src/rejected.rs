@@ -2,12 +2,13 @@
 
 use core::fmt;
 
-use base::{Incarnation, NodeId, ShardId, TopicNumber};
+use base::{Epoch, Incarnation, NodeId, PartitionId, ShardId, TopicNumber};
 
-use crate::ConfigError;
 use crate::proposal::PARTITIONS_MAX;
+use crate::replicas::REPLICAS_MAX;
 use crate::topic_name::NameError;
 use crate::voters::VOTERS_MAX;
+use crate::{ConfigError, Placement};
 
 /// A proposal's or a command's refusal. Each variant names the Kafka error that a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +31,38 @@ pub enum Rejected {
     NotMorePartitions { have: u32, wanted: u32 },
     /// INVALID_REPLICA_ASSIGNMENT: as many places as new partitions are needed.
     Places { partitions: u32, places: u32 },
-    /// INVALID_REPLICATION_FACTOR.
-    ReplicationFactor { wanted: u16 },
+    /// INVALID_REPLICATION_FACTOR: each replica needs a node of its own.
+    ReplicationFactor { wanted: u16, nodes: u16 },
+    /// INVALID_REPLICA_ASSIGNMENT: 1 to [`REPLICAS_MAX`] replicas, each once.
+    Replicas,
+    /// INVALID_REPLICA_ASSIGNMENT: two replicas of one partition fail together on one node.
+    SameNode(NodeId),
+    /// INVALID_REPLICA_ASSIGNMENT: the partitions of a topic have equally many replicas.
+    UnequalReplicas,
+    /// UNKNOWN_TOPIC_OR_PARTITION.
+    NoPartition(PartitionId),
+    /// FENCED_LEADER_EPOCH: things have changed since the proposer looked.
+    Epoch { partition: PartitionId, known: Epoch, proposed: Epoch },
+    /// FENCED_LEADER_EPOCH: an epoch has one leader.
+    EpochTaken(PartitionId),
+    /// LEADER_NOT_AVAILABLE.
+    NoLeader(PartitionId),
+    /// ELIGIBLE_LEADERS_NOT_AVAILABLE: it holds no replica whose log is proven.
+    NoProvenReplica { partition: PartitionId, at: Placement },
+    /// ELECTION_NOT_NEEDED: it leads already.
+    LeadsAlready { partition: PartitionId, at: Placement },
+    /// FENCED_LEADER_EPOCH: the config has changed since the proposer looked.
+    ConfigVersion { partition: PartitionId, known: u32, proposed: u32 },
+    /// NO_REASSIGNMENT_IN_PROGRESS.
+    NoReassignment(PartitionId),
+    /// REASSIGNMENT_IN_PROGRESS: old and new replicas count together; this step cannot be undone.
+    Joint(PartitionId),
+    /// REASSIGNMENT_IN_PROGRESS: its new replicas have not caught up.
+    NotCaughtUp(PartitionId),
+    /// A list is empty or does not name each partition once, in order.
+    Unordered,
+    /// This is not the boot of the shard that the cluster knows.
+    NotCurrent { node: NodeId, shard: ShardId },
     /// INVALID_CONFIG.
     Config(ConfigError),
     /// INVALID_REPLICA_ASSIGNMENT.
@@ -90,8 +121,8 @@ impl fmt::Display for Rejected {
             Self::Places { partitions, places } => {
                 write!(f, "{places} places were given for {partitions} new partitions")
             }
-            Self::ReplicationFactor { wanted } => {
-                write!(f, "this cluster keeps one replica of a partition, not {wanted}")
+            Self::ReplicationFactor { wanted, nodes } => {
+                write!(f, "{wanted} replicas need as many nodes; there are {nodes}")
             }
             Self::Config(error) => error.fmt(f),
             Self::NoNode(node) => write!(f, "node {node} does not exist"),
@@ -118,6 +149,52 @@ impl fmt::Display for Rejected {
             Self::TooLong { bytes } => {
                 write!(f, "the change takes {bytes} bytes, too many for the cluster log")
             }
+            leadership => leadership.fmt_leadership(f),
+        }
+    }
+}
+
+impl Rejected {
+    fn fmt_leadership(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replicas => {
+                write!(f, "a partition has 1 to {REPLICAS_MAX} replicas, each on another shard")
+            }
+            Self::SameNode(node) => write!(f, "two replicas of one partition are on node {node}"),
+            Self::UnequalReplicas => {
+                write!(f, "the partitions of a topic have equally many replicas")
+            }
+            Self::NoPartition(partition) => write!(f, "partition {partition} does not exist"),
+            Self::Epoch { partition, known, proposed } => {
+                write!(f, "partition {partition} is in epoch {known}; {proposed} was proposed")
+            }
+            Self::EpochTaken(partition) => {
+                write!(f, "the epoch of partition {partition} has a leader")
+            }
+            Self::NoLeader(partition) => write!(f, "partition {partition} has no leader"),
+            Self::NoProvenReplica { partition, at } => {
+                let Placement { node, shard } = at;
+                write!(f, "shard {shard} of node {node} has no proven replica of {partition}")
+            }
+            Self::LeadsAlready { partition, at } => {
+                let Placement { node, shard } = at;
+                write!(f, "shard {shard} of node {node} leads {partition} already")
+            }
+            Self::ConfigVersion { partition, known, proposed } => {
+                write!(f, "config {proposed} of partition {partition} is not {known}")
+            }
+            Self::NoReassignment(partition) => write!(f, "partition {partition} is not moving"),
+            Self::Joint(partition) => {
+                write!(f, "partition {partition} is in the last step of a move")
+            }
+            Self::NotCaughtUp(partition) => {
+                write!(f, "the new replicas of partition {partition} have not caught up")
+            }
+            Self::Unordered => write!(f, "a list must name partitions, each once and in order"),
+            Self::NotCurrent { node, shard } => {
+                write!(f, "that is not the latest start of shard {shard} of node {node}")
+            }
+            other => panic!("{other:?} is not about leaders"),
         }
     }
 }

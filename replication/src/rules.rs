@@ -1,6 +1,8 @@
 //! Which commands a state admits. Proposals are held to these rules before they are written, and
 //! entries again when they are replayed: a log that breaks them is not ours or not whole.
 
+mod leadership;
+
 use base::{NodeId, ShardId};
 
 use crate::cluster_state::FEATURE_LEVEL_MAX;
@@ -8,7 +10,7 @@ use crate::command::{NodeRegistered, TopicCreated};
 use crate::node::{Boot, PRODUCER_IDS_PER_BLOCK};
 use crate::proposal::PARTITIONS_MAX;
 use crate::topic_config::{self, ConfigError};
-use crate::{ClusterState, Command, Placement, Rejected, topic_name};
+use crate::{ClusterState, Command, Partition, Placement, Rejected, Replicas, topic_name};
 
 impl ClusterState {
     pub(crate) fn check(&self, command: &Command) -> Result<(), Rejected> {
@@ -32,12 +34,12 @@ impl ClusterState {
             Command::TopicCreated(created) => self.check_created(created),
             Command::TopicDeleted { topic } => self.topic(*topic).map(|_| ()),
             Command::PartitionsAdded { topic, placements } => {
-                let have = self.topic(*topic)?.partitions.len();
+                let known = &self.topic(*topic)?.partitions;
                 if placements.is_empty() {
-                    let have = have as u32;
+                    let have = known.len() as u32;
                     return Err(Rejected::NotMorePartitions { have, wanted: have });
                 }
-                self.check_placements(have, placements)
+                self.check_placements(known.len(), placements)
             }
             Command::TopicConfigured { topic, changes } => {
                 self.topic(*topic)?;
@@ -57,6 +59,7 @@ impl ClusterState {
                 }
                 Ok(())
             }
+            leadership => self.check_leadership(leadership),
         }
     }
 
@@ -81,7 +84,11 @@ impl ClusterState {
         let Placement { node, shard } = placement;
         match self.shard(placement)?.boot {
             Some(known) if known.journal != proposed.journal => {
-                Err(Rejected::JournalReplaced { node, shard })
+                // Nobody could give back what it held alone: an operator must look.
+                let sole = |partition: &Partition| partition.sole() == Some(placement);
+                let mut partitions = self.topics().iter().flat_map(|topic| &topic.partitions);
+                let lost = self.nodes().count() == 1 || partitions.any(sole);
+                if lost { Err(Rejected::JournalReplaced { node, shard }) } else { Ok(()) }
             }
             Some(known) if proposed.boot <= known.boot => Err(stale(node, shard, known, proposed)),
             Some(_) | None => Ok(()),
@@ -107,12 +114,15 @@ impl ClusterState {
         self.check_placements(0, &created.placements)
     }
 
-    fn check_placements(&self, have: usize, placements: &[Placement]) -> Result<(), Rejected> {
+    fn check_placements(&self, have: usize, placements: &[Replicas]) -> Result<(), Rejected> {
         let wanted = (have + placements.len()) as u32;
         if PARTITIONS_MAX < wanted {
             return Err(Rejected::Partitions { wanted });
         }
-        placements.iter().try_for_each(|placement| self.shard(*placement).map(|_| ()))
+        if placements.iter().any(|replicas| replicas.len() != placements[0].len()) {
+            return Err(Rejected::UnequalReplicas);
+        }
+        placements.iter().try_for_each(|replicas| self.check_replicas(replicas))
     }
 }
 

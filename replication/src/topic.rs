@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use base::{Epoch, NodeId, PartitionId, ShardId, TopicNumber};
+use base::{NodeId, PartitionId, ShardId, TopicNumber};
 
-use crate::{TopicSettings, Uuid};
+use crate::{Partition, TopicSettings, Uuid};
 
 /// A topic as of one version of the cluster's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,21 +22,16 @@ pub struct Topic {
     pub settings: TopicSettings,
 }
 
-/// Who leads a partition, and in which epoch.
-///
-/// The epoch is bound to the boot of the shard in the same state: a shard opens it only if that
-/// boot is its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partition {
-    pub leader: Placement,
-    pub epoch: Epoch,
-}
-
 /// A shard of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Placement {
     pub node: NodeId,
     pub shard: ShardId,
+}
+
+impl Placement {
+    /// Shard 0 of node 0.
+    pub const ORIGIN: Self = Self { node: NodeId(0), shard: ShardId(0) };
 }
 
 impl Topic {
@@ -44,6 +39,13 @@ impl Topic {
     pub fn partition_ids(&self) -> impl Iterator<Item = PartitionId> {
         let topic = self.number;
         (0..self.partitions.len() as u32).map(move |index| PartitionId::new(topic, index))
+    }
+
+    /// How many replicas its partitions have: those of the first, where a move has made a
+    /// difference.
+    #[must_use]
+    pub fn replication_factor(&self) -> u16 {
+        self.partitions.first().map_or(1, |first| first.replicas.len() as u16)
     }
 }
 
@@ -150,22 +152,25 @@ impl Topics {
         self.slots[slot as usize].as_mut().map(Arc::make_mut)
     }
 
-    /// Calls `change` for the partitions that `placement` leads; copies only topics that have some.
-    pub(crate) fn for_each_led_by(
+    /// Calls `change` for the partitions for which `wanted` holds; copies only topics that have some.
+    pub(crate) fn change_each(
         &mut self,
-        placement: Placement,
+        wanted: impl Fn(&Partition) -> bool,
         mut change: impl FnMut(&mut Partition),
     ) {
         for topic in self.slots.iter_mut().flatten() {
-            if !topic.partitions.iter().any(|partition| partition.leader == placement) {
+            if !topic.partitions.iter().any(&wanted) {
                 continue;
             }
-            for partition in &mut Arc::make_mut(topic).partitions {
-                if partition.leader == placement {
-                    change(partition);
-                }
-            }
+            let partitions = &mut Arc::make_mut(topic).partitions;
+            partitions.iter_mut().filter(|partition| wanted(partition)).for_each(&mut change);
         }
+    }
+
+    /// Partition `id`.
+    #[must_use]
+    pub fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.by_number(id.topic)?.partitions.get(id.index as usize)
     }
 
     fn at(&self, slot: u32) -> &Arc<Topic> {

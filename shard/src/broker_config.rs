@@ -17,7 +17,10 @@ pub(crate) struct BrokerConfig {
 const COUNT: Kind = Kind::Int { min: 1, max: i32::MAX };
 
 /// What the broker is, plus the defaults that topics fall back on.
-pub(crate) fn broker_configs(settings: &CoreSettings) -> Vec<BrokerConfig> {
+pub(crate) fn broker_configs(
+    settings: &CoreSettings,
+    replication_factor: u16,
+) -> Vec<BrokerConfig> {
     let own = [
         (
             "auto.create.topics.enable",
@@ -27,7 +30,7 @@ pub(crate) fn broker_configs(settings: &CoreSettings) -> Vec<BrokerConfig> {
         ),
         (
             "default.replication.factor",
-            "1".to_owned(),
+            replication_factor.to_string(),
             COUNT,
             "Replicas of a topic that names no number.",
         ),

@@ -6,6 +6,7 @@
 mod ack_times;
 mod ask;
 mod broker_config;
+mod brokers;
 mod commit;
 mod connection;
 pub mod control;
@@ -23,8 +24,9 @@ mod slab;
 mod watches;
 
 pub use crate::ask::{Answer, Ask, Fetched, Produced};
+pub use crate::brokers::{Broker, broker_id, brokers};
 pub use crate::control::ControlShard;
 pub use crate::core::{Core, CoreSettings};
-pub use crate::layout::{Address, Broker, Layout};
+pub use crate::layout::{Address, Layout};
 pub use crate::mail::{Asker, Mail, Ticket};
 pub use crate::metrics::{CoreMetrics, ShardMetrics};

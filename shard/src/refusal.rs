@@ -57,13 +57,24 @@ pub(crate) fn rejected(error: &Rejected) -> ErrorCode {
         Rejected::Busy => ErrorCode::ThrottlingQuotaExceeded,
         Rejected::Name(_) => ErrorCode::InvalidTopic,
         Rejected::TopicExists | Rejected::TopicIdTaken => ErrorCode::TopicAlreadyExists,
-        Rejected::NoTopic(_) => ErrorCode::UnknownTopicOrPartition,
+        Rejected::NoTopic(_) | Rejected::NoPartition(_) => ErrorCode::UnknownTopicOrPartition,
         Rejected::Partitions { .. } | Rejected::NotMorePartitions { .. } => {
             ErrorCode::InvalidPartitions
         }
-        Rejected::Places { .. } | Rejected::NoNode(_) | Rejected::NoShard { .. } => {
-            ErrorCode::InvalidReplicaAssignment
+        Rejected::Places { .. }
+        | Rejected::NoNode(_)
+        | Rejected::NoShard { .. }
+        | Rejected::Replicas
+        | Rejected::SameNode(_)
+        | Rejected::UnequalReplicas => ErrorCode::InvalidReplicaAssignment,
+        Rejected::Epoch { .. } | Rejected::EpochTaken(_) | Rejected::ConfigVersion { .. } => {
+            ErrorCode::FencedLeaderEpoch
         }
+        Rejected::NoLeader(_) => ErrorCode::LeaderNotAvailable,
+        Rejected::NoProvenReplica { .. } => ErrorCode::EligibleLeadersNotAvailable,
+        Rejected::LeadsAlready { .. } => ErrorCode::ElectionNotNeeded,
+        Rejected::NoReassignment(_) => ErrorCode::NoReassignmentInProgress,
+        Rejected::Joint(_) | Rejected::NotCaughtUp(_) => ErrorCode::ReassignmentInProgress,
         Rejected::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
         Rejected::Config(_) => ErrorCode::InvalidConfig,
         Rejected::NoShards => ErrorCode::CoordinatorNotAvailable,
@@ -75,6 +86,8 @@ pub(crate) fn rejected(error: &Rejected) -> ErrorCode {
         | Rejected::JournalReplaced { .. }
         | Rejected::ShardsVanished { .. }
         | Rejected::ForeignCluster
+        | Rejected::Unordered
+        | Rejected::NotCurrent { .. }
         | Rejected::ProducerIdsExhausted => ErrorCode::UnknownServerError,
     }
 }

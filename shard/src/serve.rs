@@ -159,6 +159,7 @@ impl Core {
         let index = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
         let partition = topic.partitions.get(index as usize);
         let leader = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?.leader;
+        let leader = leader.ok_or(ErrorCode::NotLeaderOrFollower)?.placement;
         let led_here = leader.node == self.layout.node
             && match listener {
                 Listener::Node => true,

@@ -46,8 +46,6 @@ pub(crate) struct Shard {
     spans: Vec<Span>,
     /// Topics as they were last put in force here.
     pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
-    /// Whether that was under a boot that leads.
-    pub(crate) applied_leading: bool,
     /// The phase that the control core was last told.
     pub(crate) told: Option<Phase>,
 }
@@ -79,7 +77,6 @@ impl Shard {
             answers: VecDeque::new(),
             spans: Vec::new(),
             applied: BTreeMap::new(),
-            applied_leading: false,
             told: None,
         }
     }

@@ -4,9 +4,7 @@ use base::{Epoch, PartitionId};
 
 use crate::Placement;
 use crate::node::Boot;
-
-/// The most replicas that one config has.
-pub const REPLICAS_MAX: usize = 7;
+use crate::replicas::REPLICAS_MAX;
 
 /// See the module's description. Comes from one version of the cluster's state, which includes
 /// the boot of the shard that reads it: else a shard whose disk was replaced could follow a leader

@@ -1,11 +1,11 @@
 //! Random proposals: the log that they leave replays to the state that they made.
 
-use base::{Incarnation, NodeId, ShardId, TopicNumber};
+use base::{Epoch, Incarnation, NodeId, PartitionId, ShardId, TopicNumber};
 use proptest::prelude::*;
 use replication::command::NodeRegistered;
 use replication::{
-    ClusterLog, Command, ConfigChange, Entry, LogIndex, NewPartitions, Place, Placement, Proposal,
-    Rejected, ReplayError, Term, Uuid, Voters,
+    Boot, CaughtUp, Chosen, ClusterLog, Command, ConfigChange, Entry, Leader, LogIndex,
+    NewPartitions, Opened, Place, Placement, Proposal, Rejected, ReplayError, Term, Uuid, Voters,
 };
 
 const CLUSTER: Uuid = Uuid([7; 16]);
@@ -19,10 +19,14 @@ fn place() -> impl Strategy<Value = Place> {
     prop_oneof![placement().prop_map(Place::Shard), (0..3u16).prop_map(|n| Place::Node(NodeId(n)))]
 }
 
+fn places() -> impl Strategy<Value = Vec<Place>> {
+    proptest::collection::vec(place(), 1..3)
+}
+
 fn partitions() -> impl Strategy<Value = NewPartitions> {
     prop_oneof![
         (0..6u32).prop_map(NewPartitions::Count),
-        proptest::collection::vec(place(), 0..4).prop_map(NewPartitions::At),
+        proptest::collection::vec(places(), 0..4).prop_map(NewPartitions::At),
     ]
 }
 
@@ -55,7 +59,8 @@ fn register(node: u16, shards: u16) -> Proposal {
 fn proposal() -> impl Strategy<Value = Proposal> {
     let topic = (1..6u32).prop_map(TopicNumber);
     let configs = proptest::collection::vec(config(), 0..2);
-    let create = (0..5u8, any::<[u8; 16]>(), partitions(), configs, 1..3u16);
+    let factor = prop_oneof![Just(None), (0..4u16).prop_map(Some)];
+    let create = (0..5u8, any::<[u8; 16]>(), partitions(), configs, factor);
     prop_oneof![
         (0..2u16, 0..4u16).prop_map(|(node, shards)| register(node, shards)),
         create.prop_map(|(name, uuid, partitions, configs, replication_factor)| {
@@ -63,7 +68,7 @@ fn proposal() -> impl Strategy<Value = Proposal> {
             Proposal::CreateTopic { name, uuid, partitions, replication_factor, configs }
         }),
         topic.clone().prop_map(|topic| Proposal::DeleteTopic { topic }),
-        (topic.clone(), 0..12u32, proptest::collection::vec(place(), 0..3))
+        (topic.clone(), 0..12u32, proptest::collection::vec(places(), 0..3))
             .prop_map(|(topic, total, places)| Proposal::AddPartitions { topic, total, places }),
         (topic, proptest::collection::vec(change(), 0..3))
             .prop_map(|(topic, changes)| Proposal::ConfigureTopic { topic, changes }),
@@ -72,6 +77,46 @@ fn proposal() -> impl Strategy<Value = Proposal> {
         }),
         placement()
             .prop_map(|Placement { node, shard }| Proposal::GrantProducerIds { node, shard }),
+        leadership(),
+    ]
+}
+
+fn leadership() -> impl Strategy<Value = Proposal> {
+    let partition =
+        (1..4u32, 0..3u32).prop_map(|(topic, index)| PartitionId::new(TopicNumber(topic), index));
+    let epoch = || (0..4u32).prop_map(Epoch);
+    let boot = || (0..20u32).prop_map(|boot| Boot { journal: 4, boot: Incarnation(boot) });
+    let chosen = (partition.clone(), epoch(), placement(), boot(), 0..3u32).prop_map(
+        |(partition, epoch, placement, boot, config_version)| {
+            let leader = Leader { placement, boot };
+            vec![Chosen { partition, epoch, leader, config_version }]
+        },
+    );
+    let decree = prop_oneof![
+        (placement(), boot()).prop_map(|(Placement { node, shard }, boot)| {
+            Command::ShardFenced { node, shard, boot }
+        }),
+        (chosen, 0..3u8).prop_map(|(chosen, kind)| match kind {
+            0 => Command::LeadersChosen { chosen },
+            1 => Command::LeadersHandedOver { chosen },
+            _ => Command::ReassignmentsJoined { chosen },
+        }),
+        (partition.clone(), epoch()).prop_map(|(partition, epoch)| Command::EpochsOpened {
+            opened: vec![Opened { partition, epoch }]
+        }),
+        (partition.clone(), epoch(), placement(), boot()).prop_map(
+            |(partition, epoch, replica, boot)| Command::ReplicasCaughtUp {
+                caught_up: vec![CaughtUp { partition, epoch, replica, boot }]
+            }
+        ),
+    ];
+    let places = prop_oneof![Just(None), places().prop_map(Some)];
+    prop_oneof![
+        decree.prop_map(Proposal::Decree),
+        (partition.clone(), places)
+            .prop_map(|(partition, places)| Proposal::Reassign { partition, places }),
+        partition.clone().prop_map(|partition| Proposal::PreferLeader { partition }),
+        partition.prop_map(|partition| Proposal::ElectUnclean { partition }),
     ]
 }
 
@@ -131,9 +176,11 @@ fn check_loads(log: &ClusterLog) {
     let state = log.snapshot();
     for node in state.nodes() {
         for (shard, placement) in node.shards.iter().zip(node.placements()) {
-            let topics = state.topics().iter();
-            let led = topics.flat_map(|topic| &topic.partitions).filter(|p| p.leader == placement);
-            assert_eq!(shard.partitions as usize, led.count());
+            let partitions = || state.topics().iter().flat_map(|topic| &topic.partitions);
+            let held = partitions().filter(|partition| partition.has_member(placement));
+            assert_eq!(shard.partitions as usize, held.count());
+            let preferred = partitions().filter(|partition| partition.preferred() == placement);
+            assert_eq!(shard.preferred as usize, preferred.count());
         }
     }
 }
@@ -147,7 +194,7 @@ fn two_wishes_for_one_name_do_not_both_get_in() {
         name: "t".into(),
         uuid: Uuid([byte; 16]),
         partitions: NewPartitions::Count(1),
-        replication_factor: 1,
+        replication_factor: None,
         configs: Vec::new(),
     };
     log.propose(&create(1)).unwrap();

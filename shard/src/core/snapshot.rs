@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::{CoreId, Now, Output, PartitionId};
 use engine::{PartitionSettings, Phase, Refused};
-use replication::{ClusterState, Placement, Topic, TopicSettings};
+use replication::{Boot, ClusterState, Leader, Placement, Topic, TopicSettings};
 
 use super::Core;
 use crate::mail::Mail;
@@ -45,38 +45,30 @@ impl Shard {
     /// Creates, configures, opens and deletes partitions until this shard holds what `state` places
     /// on it. Each step is idempotent: after `Busy` the whole is simply done again.
     fn conform(&mut self, now: Now, own: Placement, state: &ClusterState) -> Result<(), Refused> {
-        let leads = state.shard(own).is_ok_and(|known| {
-            known.boot.is_some_and(|boot| {
-                boot.journal == self.engine.journal_id() && boot.boot == self.engine.incarnation()
-            })
-        });
+        let boot = Boot { journal: self.engine.journal_id(), boot: self.engine.incarnation() };
+        let own = Leader { placement: own, boot };
         for topic in state.topics().iter() {
             let known = self.applied.get(&topic.number).is_some_and(|had| Arc::ptr_eq(had, topic));
-            if known && self.applied_leading == leads {
+            if known {
                 continue;
             }
-            self.conform_topic(now, own, topic, leads)?;
+            self.conform_topic(now, own, topic)?;
             self.applied.insert(topic.number, Arc::clone(topic));
         }
-        self.applied_leading = leads;
         self.delete_vanished(now, state)
     }
 
-    fn conform_topic(
-        &mut self,
-        now: Now,
-        own: Placement,
-        topic: &Topic,
-        leads: bool,
-    ) -> Result<(), Refused> {
+    fn conform_topic(&mut self, now: Now, own: Leader, topic: &Topic) -> Result<(), Refused> {
         for (index, partition) in topic.partitions.iter().enumerate() {
-            if partition.leader != own {
+            if !partition.has_member(own.placement) {
                 continue;
             }
             let id = PartitionId::new(topic.number, index as u32);
             self.engine.create_partition(now, id, settings(&topic.settings))?;
             self.engine.set_settings(id, settings(&topic.settings));
             let opened = self.current_epoch(id);
+            // With several replicas an epoch is opened at a quorum, not here.
+            let leads = partition.leader == Some(own) && partition.sole().is_some();
             if leads && opened.is_none_or(|opened| opened < partition.epoch) {
                 match self.engine.open_epoch(now, id, partition.epoch) {
                     // A halted partition is read-only until its loss is accepted.

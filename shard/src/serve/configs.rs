@@ -69,7 +69,9 @@ impl Core {
                 named
                     .filter(|id| self.layout.is_own_broker(*id))
                     .ok_or(ErrorCode::InvalidRequest)?;
-                broker_configs(&self.settings).into_iter().map(broker_row).collect()
+                let replication_factor = self.state.default_replication_factor();
+                let configs = broker_configs(&self.settings, replication_factor);
+                configs.into_iter().map(broker_row).collect()
             }
             _ => return Err(ErrorCode::InvalidRequest),
         };

@@ -2,10 +2,12 @@
 
 use base::Listener;
 use net::api::metadata::{Broker, Partition, RequestView, Response, Topic};
-use net::{ErrorCode, Uuid, each};
-use replication::{NewPartitions, Proposal, topic_name};
+use net::{ErrorCode, List, Uuid, each};
+use replication::replicas::REPLICAS_MAX;
+use replication::{ClusterState, NewPartitions, Placement, Proposal, topic_name};
 
 use super::{Call, Served};
+use crate::brokers::{broker_id, brokers, is_down, reachable_leader};
 use crate::core::Core;
 use crate::job::Job;
 
@@ -46,12 +48,21 @@ impl Core {
                     name: name.to_owned(),
                     uuid: self.draw_uuid(),
                     partitions: NewPartitions::Count(self.settings.default_partitions),
-                    replication_factor: 1,
+                    replication_factor: None,
                     configs: Vec::new(),
                 });
             }
         }
         proposals
+    }
+
+    /// The broker that takes requests for the controller: any does, so it is this one.
+    pub(super) fn controller(&self, listener: Listener) -> i32 {
+        let shard = match listener {
+            Listener::Node | Listener::Peer(_) => base::ShardId(0),
+            Listener::Core(shard) => shard,
+        };
+        broker_id(listener, Placement { node: self.layout.node, shard })
     }
 
     pub(super) fn write_metadata(
@@ -60,7 +71,7 @@ impl Core {
         to: net::ReplyTo,
         view: &RequestView<'_>,
     ) {
-        let (layout, state) = (&self.layout, &self.state);
+        let (state, controller_id) = (&self.state, self.controller(listener));
         let all = view.topics.is_none_or(|topics| to.version == 0 && topics.is_empty());
         let found: Vec<Found<'_>> = if all {
             state.topics().iter().map(|topic| found(topic)).collect()
@@ -68,45 +79,69 @@ impl Core {
             let asked = view.topics.into_iter().flatten();
             asked.map(|asked| find(state.topics(), asked.name, asked.topic_id)).collect()
         };
-        let own = match listener {
-            Listener::Node | Listener::Peer(_) => base::ShardId(0),
-            Listener::Core(shard) => shard,
-        };
-        let response = Response {
-            throttle_time_ms: 0,
-            brokers: each(layout.brokers(listener).map(|broker| Broker {
-                node_id: broker.id,
-                host: broker.host,
-                port: i32::from(broker.port),
-                rack: broker.rack,
-            })),
-            cluster_id: Some(layout.cluster_id.as_str()),
-            controller_id: layout.broker_id(listener, layout.node, own),
-            topics: each(found.iter().map(|found| Topic {
-                error_code: found.topic.err().unwrap_or(ErrorCode::None),
-                name: found.name,
-                topic_id: found.id,
-                is_internal: false,
-                partitions: each(partitions(found).iter().enumerate().map(|(index, partition)| {
-                    let leader = partition.leader;
-                    let leader_id = layout.broker_id(listener, leader.node, leader.shard);
-                    Partition {
-                        error_code: ErrorCode::None,
-                        partition_index: index as i32,
-                        leader_id,
-                        leader_epoch: partition.epoch.0 as i32,
-                        replica_nodes: each([leader_id]),
-                        isr_nodes: each([leader_id]),
-                        offline_replicas: net::Empty,
-                    }
+        let mut known = brokers(state, listener);
+        known.retain(|broker| !broker.is_fenced);
+        let response =
+            Response {
+                throttle_time_ms: 0,
+                brokers: each(known.iter().map(|broker| Broker {
+                    node_id: broker.id,
+                    host: broker.host,
+                    port: i32::from(broker.port),
+                    rack: broker.rack,
                 })),
-                topic_authorized_operations: OPERATIONS_OMITTED,
-            })),
-            cluster_authorized_operations: OPERATIONS_OMITTED,
-            error_code: ErrorCode::None,
-        };
+                cluster_id: Some(self.layout.cluster_id.as_str()),
+                controller_id,
+                topics: each(found.iter().map(|found| Topic {
+                    error_code: found.topic.err().unwrap_or(ErrorCode::None),
+                    name: found.name,
+                    topic_id: found.id,
+                    is_internal: false,
+                    partitions: each(partitions(found).iter().enumerate().map(
+                        |(index, partition)| described(state, listener, index as i32, partition),
+                    )),
+                    topic_authorized_operations: OPERATIONS_OMITTED,
+                })),
+                cluster_authorized_operations: OPERATIONS_OMITTED,
+                error_code: ErrorCode::None,
+            };
         self.out.respond(to, response);
     }
+}
+
+/// One partition as clients see it.
+fn described(
+    state: &ClusterState,
+    listener: Listener,
+    partition_index: i32,
+    partition: &replication::Partition,
+) -> Partition<impl List<i32> + use<>, impl List<i32> + use<>, impl List<i32> + use<>> {
+    let ids = |members| ids(listener, members);
+    let id = |placement| broker_id(listener, placement);
+    let leader = reachable_leader(state, partition);
+    let in_sync = |placement: &Placement| {
+        !partition.learners.contains(placement) && !is_down(state, *placement)
+    };
+    Partition {
+        error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None),
+        partition_index,
+        leader_id: leader.map_or(-1, id),
+        leader_epoch: partition.epoch.0 as i32,
+        replica_nodes: ids(&mut partition.members()),
+        isr_nodes: ids(&mut partition.members().filter(in_sync)),
+        offline_replicas: ids(&mut partition.members().filter(|at| is_down(state, *at))),
+    }
+}
+
+/// The brokers that stand for some of a partition's members: never more than two configs hold.
+fn ids(listener: Listener, members: &mut dyn Iterator<Item = Placement>) -> impl List<i32> + use<> {
+    let mut ids = [0; 2 * REPLICAS_MAX];
+    let mut count = 0;
+    for (id, member) in ids.iter_mut().zip(members) {
+        *id = broker_id(listener, member);
+        count += 1;
+    }
+    each((0..count).map(move |index| ids[index]))
 }
 
 fn partitions<'a>(found: &Found<'a>) -> &'a [replication::Partition] {

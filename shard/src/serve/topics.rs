@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use base::{NodeId, ShardId};
 use net::api::create_partitions::{self, CreatePartitionsTopicView};
 use net::api::create_topics::{self, AssignmentView, CreatableTopicView};
 use net::api::delete_topics;
@@ -10,6 +9,7 @@ use net::{Array, Empty, ErrorCode, each};
 use replication::{NewPartitions, Place, Placement, Proposal, Topic, Uuid};
 
 use super::{Call, Served};
+use crate::brokers::named_by;
 use crate::core::Core;
 use crate::job::{Job, Part};
 use crate::refusal;
@@ -87,8 +87,8 @@ impl Core {
 
     fn creation(&mut self, topic: &CreatableTopicView<'_>) -> Wish {
         let replication_factor = match topic.replication_factor {
-            -1 => 1,
-            given => u16::try_from(given).map_err(|_| ErrorCode::InvalidReplicationFactor)?,
+            -1 => None,
+            given => Some(u16::try_from(given).map_err(|_| ErrorCode::InvalidReplicationFactor)?),
         };
         let partitions = if topic.assignments.is_empty() {
             NewPartitions::Count(match topic.num_partitions {
@@ -96,7 +96,7 @@ impl Core {
                 given => u32::try_from(given).map_err(|_| ErrorCode::InvalidPartitions)?,
             })
         } else {
-            NewPartitions::At(self.places(&topic.assignments)?)
+            NewPartitions::At(assigned(&topic.assignments)?)
         };
         let pair = |config: create_topics::TopicConfig<'_>| {
             (config.name.to_owned(), config.value.unwrap_or_default().to_owned())
@@ -115,36 +115,8 @@ impl Core {
         let known = known.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let total = u32::try_from(topic.count).map_err(|_| ErrorCode::InvalidPartitions)?;
         let assigned = topic.assignments.into_iter().flatten();
-        let places = assigned.map(|one| self.only_place(&one.broker_ids));
-        let places = places.collect::<Option<_>>().ok_or(ErrorCode::InvalidReplicaAssignment)?;
+        let places = assigned.map(|one| places(&one.broker_ids)).collect::<Result<_, _>>()?;
         Ok(Proposal::AddPartitions { topic: known.number, total, places })
-    }
-
-    /// Manual assignments, which must name every partition once, from 0 on, each on one broker of
-    /// either view.
-    fn places(&self, assignments: &Array<'_, AssignmentView<'_>>) -> Result<Vec<Place>, ErrorCode> {
-        let mut places = vec![None; assignments.len()];
-        for assignment in assignments {
-            let index = usize::try_from(assignment.partition_index).unwrap_or(usize::MAX);
-            let free = places.get_mut(index).filter(|place| place.is_none());
-            let free = free.ok_or(ErrorCode::InvalidReplicaAssignment)?;
-            *free = self.only_place(&assignment.broker_ids);
-        }
-        places.into_iter().collect::<Option<_>>().ok_or(ErrorCode::InvalidReplicaAssignment)
-    }
-
-    fn only_place(&self, brokers: &Array<'_, i32>) -> Option<Place> {
-        self.place(brokers.first().filter(|_| brokers.len() == 1)?)
-    }
-
-    /// The place that a broker id names: a node, or a shard by (node + 1) × 1000 + shard.
-    fn place(&self, broker: i32) -> Option<Place> {
-        let id = u16::try_from(broker).ok()?;
-        if id < 1000 {
-            return Some(Place::Node(NodeId(id)));
-        }
-        let placement = Placement { node: NodeId(id / 1000 - 1), shard: ShardId(id % 1000) };
-        Some(Place::Shard(placement))
     }
 
     pub(super) fn write_created(&mut self, job: &Job, view: &create_topics::RequestView<'_>) {
@@ -155,7 +127,7 @@ impl Core {
             .map(|(topic, part)| {
                 let (error_code, message) = outcome(job, part);
                 let known = self.state.topics().by_name(topic.name).filter(|_| error_code.is_ok());
-                (topic.name, error_code, message, known)
+                (topic.name, error_code, message.or_else(|| warning(known?)), known)
             })
             .collect();
         let topics = each(rows.iter().map(|(name, error_code, message, known)| {
@@ -166,7 +138,7 @@ impl Core {
                 error_message: message.as_deref(),
                 topic_config_error_code: ErrorCode::None,
                 num_partitions: known.map_or(-1, |topic| topic.partitions.len() as i32),
-                replication_factor: known.map_or(-1, |_| 1),
+                replication_factor: known.map_or(-1, |topic| topic.replication_factor() as i16),
                 configs: error_code.is_ok().then_some(Empty),
             }
         }));
@@ -207,6 +179,34 @@ impl Core {
         let response = create_partitions::Response { throttle_time_ms: 0, results };
         self.out.respond(job.reply_to, response);
     }
+}
+
+/// Manual assignments, which must name every partition once, from 0 on, each with the brokers of
+/// either view that shall hold it, the preferred leader first.
+fn assigned(assignments: &Array<'_, AssignmentView<'_>>) -> Result<Vec<Vec<Place>>, ErrorCode> {
+    let mut assigned = vec![None; assignments.len()];
+    for assignment in assignments {
+        let index = usize::try_from(assignment.partition_index).unwrap_or(usize::MAX);
+        let free = assigned.get_mut(index).filter(|places| places.is_none());
+        *free.ok_or(ErrorCode::InvalidReplicaAssignment)? = Some(places(&assignment.broker_ids)?);
+    }
+    assigned.into_iter().collect::<Option<_>>().ok_or(ErrorCode::InvalidReplicaAssignment)
+}
+
+/// The places that broker ids name: nodes, or shards of nodes.
+pub(super) fn places(brokers: &Array<'_, i32>) -> Result<Vec<Place>, ErrorCode> {
+    let place = |id| match named_by(id)? {
+        (node, None) => Some(Place::Node(node)),
+        (node, Some(shard)) => Some(Place::Shard(Placement { node, shard })),
+    };
+    let places = brokers.iter().map(place).collect::<Option<Vec<_>>>();
+    places.filter(|places| !places.is_empty()).ok_or(ErrorCode::InvalidReplicaAssignment)
+}
+
+/// What an operator should know of a topic that was created as asked.
+fn warning(topic: &Topic) -> Option<String> {
+    (topic.replication_factor() == 2)
+        .then(|| "with 2 replicas, losing either one stops the partition".to_owned())
 }
 
 /// What became of one item: its error and the sentence that goes with it.

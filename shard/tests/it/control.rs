@@ -133,7 +133,7 @@ fn create(name: &str) -> Proposal {
         name: name.to_owned(),
         uuid: Uuid(uuid),
         partitions: NewPartitions::Count(2),
-        replication_factor: 1,
+        replication_factor: None,
         configs: Vec::new(),
     }
 }

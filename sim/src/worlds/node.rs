@@ -94,7 +94,7 @@ impl Scene<'_> {
         let topic = self.catalogue.topic(partition).map(|topic| topic.name.as_str());
         let topic = topic.and_then(|name| state.topics().by_name(name));
         let led = topic.and_then(|topic| topic.partitions.get(partition.index as usize));
-        let shard = led.map(|partition| partition.leader.shard);
+        let shard = led.and_then(|partition| Some(partition.leader?.placement.shard));
         match shard.filter(|_| self.random.chance(950_000)) {
             Some(shard) => (self.node.core_of(shard), Listener::Core(shard)),
             None => (anywhere, Listener::Node),
@@ -386,7 +386,7 @@ fn locate(
 ) -> Option<(ShardId, PartitionId)> {
     let topic = state.topics().by_name(&catalogue.topic(ours)?.name)?;
     let led = topic.partitions.get(ours.index as usize)?;
-    Some((led.leader.shard, PartitionId::new(topic.number, ours.index)))
+    Some((led.leader?.placement.shard, PartitionId::new(topic.number, ours.index)))
 }
 
 fn stopped(shard: ShardId, why: impl std::fmt::Display) -> Phase {
