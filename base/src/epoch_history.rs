@@ -46,23 +46,24 @@ impl EpochHistory {
     /// Begins a reign at `start`, the log end. Panics unless the epoch is newer than all before.
     pub fn open(&mut self, epoch: Epoch, start: Offset) {
         assert!(self.opened < Some(epoch), "epoch {epoch} opened after {:?}", self.opened);
-        while self.reigns.last().is_some_and(|last| start <= last.start) {
-            self.reigns.pop();
-        }
-        self.reigns.push(Reign { epoch, start });
-        self.opened = Some(epoch);
+        self.begin(Reign { epoch, start });
     }
 
-    /// Takes a reign over from another's log; `start` is the log end. Panics unless it is newer than
-    /// the last one here. One that was truncated before may come again, under a later leader whose
-    /// log holds it.
+    /// Takes over from another replica that a reign began at `start`, the log end here. Unlike
+    /// [`EpochHistory::open`] it may be older than one that was opened here and lost its records.
+    /// Panics unless the epoch is newer than that of the last reign.
     pub fn follow(&mut self, epoch: Epoch, start: Offset) {
         let last = self.reigns.last().map(|reign| reign.epoch);
-        assert!(last < Some(epoch), "epoch {epoch} followed after {last:?}");
-        let opened = self.opened.max(Some(epoch));
-        self.opened = None;
-        self.open(epoch, start);
-        self.opened = opened;
+        assert!(last < Some(epoch), "epoch {epoch} follows {last:?}");
+        self.begin(Reign { epoch, start });
+    }
+
+    fn begin(&mut self, reign: Reign) {
+        while self.reigns.last().is_some_and(|last| reign.start <= last.start) {
+            self.reigns.pop();
+        }
+        self.reigns.push(reign);
+        self.opened = self.opened.max(Some(reign.epoch));
     }
 
     /// The epoch in which `offset` was (or will be) written.
@@ -84,6 +85,12 @@ impl EpochHistory {
         let end = self.reigns.get(after)?.start;
         let floor = after.checked_sub(1).map_or(epoch, |index| self.reigns[index].epoch);
         Some((floor, end))
+    }
+
+    /// The history of a log that lost all of its records: no epoch of the past is opened again.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { reigns: Vec::new(), opened: self.opened }
     }
 
     /// Forgets what was written at `end` and behind it.
@@ -151,6 +158,23 @@ mod tests {
         assert_eq!(history.reigns().last(), Some(&Reign { epoch: Epoch(3), start: Offset(10) }));
         history.truncate(Offset(9));
         assert_eq!((history.reigns().len(), history.opened()), (2, Some(Epoch(3))));
+    }
+
+    #[test]
+    fn a_follower_takes_over_reigns_older_than_one_that_it_lost() {
+        let mut history = history(&[(3, 0), (8, 50)]);
+        history.truncate(Offset(40));
+        history.follow(Epoch(6), Offset(40));
+        assert_eq!(history.opened(), Some(Epoch(8)), "never opened again");
+        history.follow(Epoch(9), Offset(40));
+        assert_eq!(history.reigns().last(), Some(&Reign { epoch: Epoch(9), start: Offset(40) }));
+        assert_eq!((history.reigns().len(), history.opened()), (2, Some(Epoch(9))));
+    }
+
+    #[test]
+    #[should_panic(expected = "epoch 3 follows")]
+    fn reigns_are_followed_in_their_order() {
+        history(&[(3, 0)]).follow(Epoch(3), Offset(9));
     }
 
     #[test]

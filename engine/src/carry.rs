@@ -229,6 +229,8 @@ impl Store {
                     partition.tail.replace(*run, &self.arena, &mut self.frames);
                 }
             }
+            // A run that the log start lies in may have been cut in two by its copies.
+            partition.tail.drop_runs_before(partition.marks.dropped, &mut self.frames);
             self.enqueue(slot);
         }
         self.carry.give(runs);

@@ -23,8 +23,6 @@ pub struct EngineConfig {
     pub unsynced_max_bytes: u32,
     /// Disk reads in flight.
     pub reads_max: usize,
-    /// No partition has a replica elsewhere: what recovery finds is committed.
-    pub alone: bool,
     /// This journal has acked something once: an empty one is then a lost one, not a fresh one.
     pub activated: bool,
     /// An operator accepts that acked records of the whole shard may be lost, so that it can go on
@@ -44,7 +42,6 @@ impl EngineConfig {
             producer_expiry_ms: 24 * 3600 * 1000,
             unsynced_max_bytes: 16 << 20,
             reads_max: 16,
-            alone: true,
             activated: false,
             accept_loss: false,
         }
@@ -82,7 +79,8 @@ impl EngineConfig {
     }
 }
 
-/// A topic's settings, as far as storage acts on them. Not stored: told again at every start.
+/// A topic's settings, as far as storage acts on them. Told again at every start; only `replicated`
+/// is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionSettings {
     /// `None`: for ever.
@@ -96,6 +94,9 @@ pub struct PartitionSettings {
     pub timestamp_before_max_ms: i64,
     /// How far a record's timestamp may lie in the future, ms.
     pub timestamp_after_max_ms: i64,
+    /// Other shards hold replicas: what a restart finds is committed only as far as it can be proved,
+    /// and the log start moves on a leader's word alone.
+    pub replicated: bool,
 }
 
 impl Default for PartitionSettings {
@@ -108,6 +109,7 @@ impl Default for PartitionSettings {
             append_time: false,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
+            replicated: false,
         }
     }
 }

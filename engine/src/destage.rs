@@ -141,6 +141,11 @@ impl Store {
         old: Extent,
         batches: &[u8],
     ) -> Result<(), NotStaged> {
+        // An extent staged now would seem to belong to whatever takes the place of a partition that
+        // is given up.
+        if !self.partitions.is_visible(slot) {
+            return Ok(());
+        }
         let Some(partition) = self.partitions.get(slot) else { return Ok(()) };
         let class = Class::of(partition.settings.retention_ms);
         let id = partition.id;

@@ -106,8 +106,8 @@ impl Engine {
         }
     }
 
-    /// Creates a partition, or tells an existing one its settings; idempotent. It exists when the
-    /// returned frame is durable.
+    /// Creates a partition, or tells an existing one its settings; idempotent. It exists, and is
+    /// replicated or not, when the returned frame is durable.
     pub fn create_partition(
         &mut self,
         now: Now,
@@ -122,15 +122,17 @@ impl Engine {
         self.store_mut().ok_or(Refused::Recovering)?.delete_partition(now, id)
     }
 
+    /// Tells a partition its settings, but for `replicated`: only [`Engine::create_partition`] does.
     pub fn set_settings(&mut self, id: PartitionId, settings: PartitionSettings) {
         let store = self.store_mut();
         if let Some(partition) = store.and_then(|store| store.partitions.by_id_mut(id)) {
-            partition.settings = settings;
+            let replicated = partition.settings.replicated;
+            partition.settings = PartitionSettings { replicated, ..settings };
         }
     }
 
     /// Opens an epoch at the log end. Appends go to the newest epoch opened since this process
-    /// started, and to none before; an epoch is never opened twice.
+    /// started, and to none before; an epoch is never opened twice, nor below a promise.
     pub fn open_epoch(&mut self, now: Now, id: PartitionId, epoch: Epoch) -> Result<Seq, Refused> {
         self.store_mut().ok_or(Refused::Recovering)?.open_epoch(now, id, epoch)
     }
@@ -164,7 +166,8 @@ impl Engine {
         self.store_mut().ok_or(Refused::Recovering)?.delete_records(now, id, before)
     }
 
-    /// Forgets what stands at `end`, a batch's start, and behind it. Panics below the committed end.
+    /// Forgets what stands at `end`, a batch's start, and behind it; a reign of this process is over.
+    /// Panics below the committed end.
     pub fn truncate(&mut self, now: Now, id: PartitionId, end: Offset) -> Result<Seq, Refused> {
         self.store_mut().ok_or(Refused::Recovering)?.truncate(now, id, end)
     }
@@ -358,7 +361,7 @@ impl Engine {
         }
     }
 
-    fn store_mut(&mut self) -> Option<&mut Store> {
+    pub(crate) fn store_mut(&mut self) -> Option<&mut Store> {
         match &mut self.stage {
             Stage::Open(store) if self.phase != Phase::Recovering => Some(store),
             _ => None,

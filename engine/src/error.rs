@@ -22,6 +22,10 @@ pub enum Refused {
     Halted,
     /// The epoch is not newer than all that the partition has known.
     StaleEpoch { opened: Epoch },
+    /// A higher epoch was promised, or opened: leaders of lower ones are not listened to.
+    Fenced { promised: Epoch },
+    /// What should follow the log does not join its end.
+    Gap { log_end: LogEnd },
     /// The offset lies beyond what consumers may see.
     BeyondCommitted { committed: Offset },
     /// Only a halted partition has a loss to accept.
@@ -40,8 +44,17 @@ pub enum AppendError {
     Poisoned,
     /// The partition may have lost data: see [`crate::Engine::halt`].
     Halted,
-    /// No epoch was opened for the partition since this process started.
+    /// No epoch was opened for the partition since this process started, or a higher one was
+    /// promised since.
     EpochNotOpen,
+    /// The sender's reign is over: a higher epoch was promised, or opened.
+    Fenced {
+        promised: Epoch,
+    },
+    /// The batch does not follow the log, in offset or epoch.
+    Gap {
+        log_end: LogEnd,
+    },
     /// The batch exceeds the topic's or the journal's limit, in bytes.
     TooLarge {
         max: u32,
@@ -81,6 +94,10 @@ impl fmt::Display for Refused {
             Self::Poisoned => write!(f, "a journal write failed, the shard stopped"),
             Self::Halted => write!(f, "the partition may have lost data and is read-only"),
             Self::StaleEpoch { opened } => write!(f, "epoch {opened} was opened before"),
+            Self::Fenced { promised } => write!(f, "only epochs from {promised} on are heard"),
+            Self::Gap { log_end } => {
+                write!(f, "the log ends at {} and not where it should", log_end.0)
+            }
             Self::BeyondCommitted { committed } => {
                 write!(f, "the offset lies beyond the committed end {committed}")
             }
@@ -99,6 +116,8 @@ impl fmt::Display for AppendError {
             Self::Poisoned => Refused::Poisoned.fmt(f),
             Self::Halted => Refused::Halted.fmt(f),
             Self::EpochNotOpen => write!(f, "no epoch was opened since the process started"),
+            Self::Fenced { promised } => Refused::Fenced { promised: *promised }.fmt(f),
+            Self::Gap { log_end } => Refused::Gap { log_end: *log_end }.fmt(f),
             Self::TooLarge { max } => write!(f, "the batch is larger than {max} bytes"),
             Self::InvalidTimestamp => write!(f, "a timestamp is outside the topic's bounds"),
             Self::Producer(error) => error.fmt(f),

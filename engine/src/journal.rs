@@ -182,6 +182,13 @@ impl Journal {
         self.next_seq
     }
 
+    /// The frame of the newest entry.
+    #[must_use]
+    pub fn newest_seq(&self) -> Seq {
+        let open = u64::from(0 < self.frame.entries());
+        Seq(self.next_seq.0 - 1 + open)
+    }
+
     /// The longest durable prefix: acks may go for every sequence up to here.
     #[must_use]
     pub fn durable_seq(&self) -> Seq {

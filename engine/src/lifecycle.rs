@@ -22,9 +22,16 @@ impl Store {
         id: PartitionId,
         settings: PartitionSettings,
     ) -> Result<Seq, Refused> {
-        if let Some(partition) = self.partitions.by_id_mut(id) {
+        if let Some(slot) = self.partitions.slot(id) {
+            let partition = self.partitions.get_mut(slot).expect("just found");
+            if partition.settings.replicated != settings.replicated {
+                return self.set_replicated(now, slot, settings);
+            }
             partition.settings = settings;
-            return Ok(partition.snapshot);
+            if partition.snapshot == Seq(0) && !settings.replicated {
+                partition.committed = Committed(partition.log_end.0);
+            }
+            return Ok(partition.marks.snapshot);
         }
         let mut partition = Partition::new(id, settings);
         partition.last_append_ms = now.wall.0;
@@ -64,6 +71,9 @@ impl Store {
         if let Some(opened) = partition.history.opened().filter(|opened| epoch <= *opened) {
             return Err(Refused::StaleEpoch { opened });
         }
+        if epoch < partition.promised {
+            return Err(Refused::Fenced { promised: partition.promised });
+        }
         let entry = NewEntry { epoch, ..control(EntryKind::EpochOpen, id, partition.log_end.0) };
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         partition.history.open(epoch, partition.log_end.0);
@@ -94,7 +104,8 @@ impl Store {
         Ok(placed.seq)
     }
 
-    /// Forgets what stands at `end`, a batch's start, and behind it: it lost an election.
+    /// Forgets what stands at `end`, a batch's start, and behind it: it lost an election. An own
+    /// reign ends.
     pub(crate) fn truncate(
         &mut self,
         now: Now,
@@ -108,7 +119,11 @@ impl Store {
         let placed = self.journal.append(now, &mut self.arena, entry, &[])?;
         let mut frames = Vec::new();
         partition.tail.truncate(end, &self.arena, &mut frames);
-        partition.history.truncate(end);
+        partition.tail.drop_runs_before(partition.marks.dropped, &mut self.frames);
+        if !self.config.journal.planted.is(Mutant::KeepTruncatedReigns) {
+            partition.history.truncate(end);
+        }
+        partition.reign = None;
         partition.log_end = partition.log_end.min(LogEnd(end));
         partition.durable = partition.durable.min(Durable(end));
         self.producers.truncate(slot, end);
@@ -142,7 +157,9 @@ impl Store {
         match placed {
             Ok(placed) => {
                 partition.durable = Durable(partition.log_end.0);
-                partition.committed = Committed(partition.log_end.0);
+                if !partition.settings.replicated {
+                    partition.committed = Committed(partition.log_end.0);
+                }
                 Ok(placed.seq)
             }
             Err(full) => {

@@ -15,6 +15,21 @@ macro_rules! mutants {
         impl Mutant {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
+            /// Whether only a partition with several replicas shows the difference.
+            #[must_use]
+            pub const fn needs_replicas(self) -> bool {
+                matches!(
+                    self,
+                    Self::PromiseNotDurable
+                        | Self::ForgetCarriedPromise
+                        | Self::PromiseIgnored
+                        | Self::EpochOpenAcrossGap
+                        | Self::KeepTruncatedReigns
+                        | Self::CommittedIsLogEnd
+                        | Self::ResumeEpochAfterRestart
+                )
+            }
+
             /// The name that `--mutant` takes.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -53,6 +68,20 @@ mutants! {
     EvictCommittedProducerState = "evict-committed-producer-state",
     /// Replay counts a carried entry as a new append.
     ReplayCarriedAsAppend = "replay-carried-as-append",
+    /// A promise is kept in memory only.
+    PromiseNotDurable = "promise-not-durable",
+    /// A partition's state is carried forward without its promise.
+    ForgetCarriedPromise = "forget-carried-promise",
+    /// A replica listens to leaders of epochs below its promise.
+    PromiseIgnored = "promise-ignored",
+    /// A replica takes over a reign although its log does not reach the reign's start.
+    EpochOpenAcrossGap = "epoch-open-across-gap",
+    /// Reigns stay in the history although their records were truncated.
+    KeepTruncatedReigns = "keep-truncated-reigns",
+    /// A restart takes everything in a replicated log for committed.
+    CommittedIsLogEnd = "committed-is-log-end",
+    /// A restarted process appends in the newest epoch that it finds.
+    ResumeEpochAfterRestart = "resume-epoch-after-restart",
 }
 
 /// The mutant planted in this run, if any.

@@ -8,7 +8,9 @@
 //! `log start ≤ committed ≤ log end` and `durable ≤ log end`. What is committed and durable moves
 //! from the right part to the left one; the border never passes either.
 
-use base::{Committed, Durable, Epoch, EpochHistory, LogEnd, LogStart, Offset, PartitionId, Seq};
+use base::{
+    Committed, Durable, Epoch, EpochHistory, LogEnd, LogStart, Offset, PartitionId, Reign, Seq,
+};
 
 use crate::config::PartitionSettings;
 use crate::error::AppendError;
@@ -24,6 +26,12 @@ pub(crate) struct Partition {
     pub history: EpochHistory,
     /// The epoch opened by this process: appends go to no other.
     pub reign: Option<Epoch>,
+    /// Leaders of lower epochs are not listened to.
+    pub promised: Epoch,
+    /// The records before were given up, and what they helped to commit is not all here again.
+    pub rebuilding: bool,
+    /// The journal that it was found in was cut at a frame that had been in flight.
+    pub torn: bool,
     pub log_start: LogStart,
     /// The frame that says so; 0 if that was before this process.
     pub log_start_seq: Seq,
@@ -74,6 +82,19 @@ pub(crate) struct Marks {
     pub carrying: bool,
 }
 
+/// Whether a log can prove that it holds all that it ever acked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It does.
+    Clean,
+    /// It does if the device told the truth: frames that were never acked are torn.
+    Torn,
+    /// It may have lost something.
+    Suspect,
+    /// It was begun anew and does not hold again all that it ever helped to commit.
+    Rebuilding,
+}
+
 /// Offsets that hold no records and never will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -112,6 +133,9 @@ impl Partition {
             settings,
             history: EpochHistory::default(),
             reign: None,
+            promised: Epoch(0),
+            rebuilding: false,
+            torn: false,
             log_start: LogStart::default(),
             log_start_seq: Seq(0),
             log_end: LogEnd::default(),
@@ -145,8 +169,30 @@ impl Partition {
 
     /// Replay meets an epoch: its opening, or, if that is damaged, a batch of it.
     pub(crate) fn learn_epoch(&mut self, epoch: Epoch, start: Offset) {
-        if self.history.opened() < Some(epoch) {
-            self.history.open(epoch, start);
+        if self.last_reign().is_none_or(|last| last.epoch < epoch) {
+            self.history.follow(epoch, start);
+        }
+    }
+
+    pub(crate) fn last_reign(&self) -> Option<Reign> {
+        self.history.reigns().last().copied()
+    }
+
+    /// The lowest epoch whose leader is listened to.
+    pub(crate) fn heard_from(&self) -> Epoch {
+        self.promised.max(self.history.opened().unwrap_or_default())
+    }
+
+    /// How far the log can be believed.
+    pub(crate) fn proof(&self) -> Proof {
+        if self.halt.is_some() || self.tail_suspect || !self.lost.is_empty() {
+            Proof::Suspect
+        } else if self.rebuilding {
+            Proof::Rebuilding
+        } else if self.torn {
+            Proof::Torn
+        } else {
+            Proof::Clean
         }
     }
 

@@ -158,6 +158,10 @@ impl Producers {
         }
     }
 
+    pub(crate) fn planted(&self) -> Planted {
+        self.planted
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }

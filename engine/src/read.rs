@@ -66,17 +66,43 @@ impl Store {
         min_one: bool,
         out: &mut Vec<Span>,
     ) -> Result<Read, ReadError> {
+        let partition = self.partitions.by_id(id).ok_or(ReadError::NoPartition)?;
+        let limit = ReadLimit { until: partition.readable_end(), max_bytes, min_one };
+        self.read_until(id, from, limit, out)
+    }
+
+    /// As [`Store::read`], up to the log end.
+    pub(crate) fn read_for_replica(
+        &mut self,
+        id: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+        min_one: bool,
+        out: &mut Vec<Span>,
+    ) -> Result<Read, ReadError> {
+        let partition = self.partitions.by_id(id).ok_or(ReadError::NoPartition)?;
+        let limit = ReadLimit { until: partition.log_end.0, max_bytes, min_one };
+        self.read_until(id, from, limit, out)
+    }
+
+    fn read_until(
+        &mut self,
+        id: PartitionId,
+        from: Offset,
+        limit: ReadLimit,
+        out: &mut Vec<Span>,
+    ) -> Result<Read, ReadError> {
         let slot = self.partitions.slot(id).ok_or(ReadError::NoPartition)?;
         let partition = self.partitions.get(slot).ok_or(ReadError::NoPartition)?;
         let from = readable(partition, from)?;
         if let Some(extent) = partition.stored.at_or_behind(from) {
             let (extent, from) = (*extent, from.max(extent.base));
+            let ReadLimit { max_bytes, min_one, .. } = limit;
             let purpose = Purpose::Fetch { from, max_bytes, min_one };
             let wanted = Wanted { slot, extent, purpose };
             let token = self.reads.request(&mut self.bins, wanted).ok_or(ReadError::Busy)?;
             return Ok(Read::Disk(token));
         }
-        let limit = ReadLimit { until: partition.readable_end(), max_bytes, min_one };
         let bytes = partition.tail.collect(&self.arena, from, limit, out);
         Ok(if bytes == 0 { Read::Empty } else { Read::Tail { bytes } })
     }

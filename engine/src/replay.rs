@@ -11,19 +11,21 @@ use base::{
     Arena, Batch, Committed, Durable, LogEnd, LogStart, Now, Offset, PAGE_BYTES, PartitionId, Seq,
     Span,
 };
+use zerocopy::FromBytes;
 
-use crate::Mutant;
 use crate::bins::{BinState, Bins, Commit};
 use crate::config::{EngineConfig, PartitionSettings};
 use crate::extent::ExtentRecord;
 use crate::frames::Frames;
 use crate::halt::{Halt, HaltCause};
-use crate::journal::{Damage, EntryKind, NewEntry, Recovered, RecoveredEntry, Touched};
+use crate::journal::{Damage, EntryKind, NewEntry, Recovered, RecoveredEntry, Touched, Verdict};
 use crate::partition::Partition;
 use crate::partitions::{Partitions, Slot};
 use crate::producers::{Appended, Claim, Producers};
+use crate::replica::PromiseBytes;
 use crate::snapshot;
 use crate::tail::Run;
+use crate::{Mutant, Planted};
 
 /// Partitions in the making.
 #[derive(Debug)]
@@ -44,6 +46,10 @@ pub(crate) struct Replay {
     /// Bins whose extents are unknown.
     pub(crate) damaged_bins: Vec<u32>,
     table: Option<(Seq, Span)>,
+    /// The newest frame with promises that are damaged.
+    promises_lost: Seq,
+    /// Frames that had been in flight are cut off.
+    torn: bool,
 }
 
 impl Replay {
@@ -69,6 +75,8 @@ impl Replay {
             extents: Vec::new(),
             damaged_bins: Vec::new(),
             table: None,
+            promises_lost: Seq(0),
+            torn: report.verdict == Verdict::Torn,
         };
         for entry in recovered.entries(arena) {
             replay.entry(arena, &entry);
@@ -85,14 +93,16 @@ impl Replay {
             EntryKind::ExtentCommit => return self.commit(at, arena),
             EntryKind::BinTable | EntryKind::BinOpened => return self.bin_states(at, arena),
             EntryKind::BinSealed | EntryKind::BinFree => return self.bin_states(at, arena),
+            EntryKind::Promise => return self.promises(at, arena),
+            EntryKind::StartOver => self.deletion(self.partitions.slot(entry.partition)),
             EntryKind::Producers | EntryKind::State(_) => return,
             _ => {}
         }
         let slot = self.slot(entry.partition);
         match entry.kind {
             EntryKind::Batch => self.batch(slot, at, arena),
-            EntryKind::PartitionCreated => self.snapshot(slot, at, arena),
-            EntryKind::PartitionDeleted => self.deletion(slot),
+            EntryKind::PartitionCreated | EntryKind::StartOver => self.snapshot(slot, at, arena),
+            EntryKind::PartitionDeleted => self.deletion(Some(slot)),
             EntryKind::EpochOpen => self.epoch(slot, at.seq, entry),
             EntryKind::LogStart => self.log_start(slot, entry.base),
             EntryKind::Truncate => self.truncation(slot, entry.base, arena),
@@ -240,8 +250,10 @@ impl Replay {
             partition.halt.get_or_insert(Halt { cause, from, to });
         }
         partition.durable = Durable(partition.log_end.0);
-        if self.config.alone {
-            partition.committed = Committed(partition.log_end.0);
+        partition.committed = Committed(proven_committed(partition, self.config.journal.planted));
+        partition.torn = self.torn;
+        if self.config.journal.planted.is(Mutant::ResumeEpochAfterRestart) {
+            partition.reign = partition.history.opened();
         }
     }
 
@@ -277,7 +289,8 @@ impl Replay {
         partition.log_end = LogEnd(end);
         partition.learn_epoch(entry.epoch, base);
         partition.last_append_ms = self.now.wall.0;
-        let committed = if self.config.alone { end } else { partition.committed.0 };
+        let replicated = partition.settings.replicated;
+        let committed = if replicated { partition.committed.0 } else { end };
         if let Ok(Some(claim)) = Claim::of(&batch) {
             let now_ms = self.now.wall.0;
             self.producers.record(slot, &Appended { claim, base, committed, now_ms });
@@ -302,13 +315,25 @@ impl Replay {
         self.witness(slot, at.seq);
     }
 
-    fn deletion(&mut self, slot: Slot) {
+    fn deletion(&mut self, slot: Option<Slot>) {
+        let Some(slot) = slot else { return };
         let mut partition = self.partitions.remove(slot).expect("replay just found it");
         if partition.snapshot != Seq(0) {
             self.frames.release(partition.snapshot);
         }
         partition.tail.drop_runs_before(Offset(u64::MAX), &mut self.frames);
         self.producers.clear(slot);
+    }
+
+    fn promises(&mut self, at: &RecoveredEntry, arena: &Arena) {
+        let bytes = arena.get(at.span).expect("recovery loaded it");
+        let promises = <[PromiseBytes]>::ref_from_bytes(bytes)
+            .expect("promises whose checksum holds were written by this format");
+        for (id, epoch) in promises.iter().map(|promise| promise.decode()) {
+            if let Some(partition) = self.partitions.by_id_mut(id) {
+                partition.keep_promise(epoch);
+            }
+        }
     }
 
     fn epoch(&mut self, slot: Slot, seq: Seq, entry: &NewEntry) {
@@ -346,6 +371,13 @@ impl Replay {
     /// An entry's descriptor is sound, its payload is not.
     fn damaged(&mut self, at: &RecoveredEntry) {
         let entry = &at.entry;
+        if entry.kind == EntryKind::Promise {
+            self.promises_lost = at.seq;
+        }
+        if entry.kind == EntryKind::StartOver {
+            self.deletion(self.partitions.slot(entry.partition));
+            self.slot(entry.partition);
+        }
         if entry.kind == EntryKind::Batch && !entry.carried {
             let slot = self.slot(entry.partition);
             self.witness(slot, at.seq);
@@ -355,10 +387,30 @@ impl Replay {
         }
     }
 
-    /// The first damaged frame, if what it held of the partition in `slot` cannot be told.
+    /// The first damaged frame, if what it held of the partition in `slot` cannot be told. It may
+    /// have held a promise of a replicated one: only a younger snapshot tells.
     fn suspect(&self, slot: Slot) -> Option<Seq> {
-        let witnessed = self.witnessed.get(slot.index()).copied().unwrap_or_default();
+        let partition = self.partitions.get(slot).expect("it is occupied");
+        let replicated = partition.settings.replicated;
+        if replicated && partition.snapshot < self.promises_lost {
+            return Some(self.promises_lost);
+        }
+        let heard_last = self.witnessed.get(slot.index()).copied().unwrap_or_default();
+        let witnessed = if replicated { partition.snapshot } else { heard_last };
         let unknown = self.damage.iter().filter(|damage| damage.touched == Touched::All);
         unknown.filter(|damage| witnessed <= damage.last).map(|damage| damage.first).next()
     }
+}
+
+/// What is certain to be committed: without replicas all; else what was let go or has left the
+/// journal, or what the newest snapshot knew.
+fn proven_committed(partition: &Partition, planted: Planted) -> Offset {
+    let log_end = partition.log_end.0;
+    // Without a snapshot nobody knows whether there are replicas.
+    let alone = !partition.settings.replicated && partition.snapshot != Seq(0);
+    if alone || planted.is(Mutant::CommittedIsLogEnd) {
+        return log_end;
+    }
+    let stored = partition.stored.end().unwrap_or_default();
+    partition.committed.0.max(partition.log_start.0).max(stored).min(log_end)
 }

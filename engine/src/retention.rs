@@ -71,8 +71,11 @@ impl Store {
     }
 }
 
-/// Where the log start should be, if not where it is.
+/// Where the log start should be, if not where it is. Of a replicated partition only the leader says.
 fn expired_before(partition: &Partition, now_ms: i64) -> Option<Offset> {
+    if partition.settings.replicated && partition.reign.is_none() {
+        return None;
+    }
     let mut rest_bytes = partition.bytes();
     let mut before = partition.log_start.0;
     for (end, bytes, from_ms) in pieces(partition) {

@@ -2,12 +2,13 @@
 //! pass everything the partition ever said.
 //!
 //! ```text
-//!   head │ reigns × 12 B │ gaps × 16 B │ producers
+//!   head │ reigns × 12 B │ gaps × 16 B │ promised epoch u32, if flagged │ producers
 //!
 //!   head: log start u64, log end u64, committed u64, born u64, last append ms i64,
 //!         opened epoch u32 (all ones: none), reigns u32, gaps u32, producers u32,
 //!         halt: from u64, to u64 (all ones: not known), bin u32, frame or position u64,
-//!         cause u8 (0 none, 1 frame, 2 extent, 3 hole), tail suspect u8, zero u16
+//!         cause u8 (0 none, 1 frame, 2 extent, 3 hole), tail suspect u8,
+//!         flags u8 (1 replicated, 2 rebuilding, 4 promised), zero u8
 //! ```
 //! A snapshot holds the effect of every entry before it, so replay lets it replace whatever it had
 //! pieced together. Little-endian.
@@ -22,6 +23,7 @@ use crate::halt::{Halt, HaltCause};
 use crate::partition::{Gap, Partition};
 use crate::partitions::Slot;
 use crate::producers::Producers;
+use crate::{Mutant, Planted};
 
 const NO_EPOCH: u32 = u32::MAX;
 
@@ -38,7 +40,13 @@ struct Head {
     gaps: U32,
     producers: U32,
     halt: HaltBytes,
+    flags: u8,
+    zero: u8,
 }
+
+const REPLICATED: u8 = 1;
+const REBUILDING: u8 = 2;
+const PROMISED: u8 = 4;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -49,7 +57,6 @@ struct HaltBytes {
     place: U64,
     cause: u8,
     tail_suspect: u8,
-    reserved: [u8; 2],
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -85,6 +92,10 @@ pub(crate) fn encode(
         let bytes = GapBytes { from: gap.from.0.into(), to: gap.to.0.into() };
         out.extend_from_slice(bytes.as_bytes());
     }
+    let flags = flags(partition, producers.planted());
+    if flags & PROMISED != 0 {
+        out.extend_from_slice(U32::from(partition.promised.0).as_bytes());
+    }
     let producers = producers.encode(slot, max as usize, out);
     let head = Head {
         log_start: partition.log_start.0.0.into(),
@@ -97,8 +108,21 @@ pub(crate) fn encode(
         gaps: (partition.gaps.len() as u32).into(),
         producers: producers.into(),
         halt: HaltBytes::new(partition.halt, partition.tail_suspect),
+        flags,
+        zero: 0,
     };
     out[..size_of::<Head>()].copy_from_slice(head.as_bytes());
+}
+
+fn flags(partition: &Partition, planted: Planted) -> u8 {
+    let promised = Epoch(0) < partition.promised && !planted.is(Mutant::ForgetCarriedPromise);
+    [
+        (partition.settings.replicated, REPLICATED),
+        (partition.rebuilding, REBUILDING),
+        (promised, PROMISED),
+    ]
+    .into_iter()
+    .fold(0, |flags, (is, flag)| if is { flags | flag } else { flags })
 }
 
 /// Puts the state that [`encode`] wrote in the place of the partition's. `None` if the bytes are no
@@ -115,6 +139,12 @@ pub(crate) fn restore(
     let (reigns, rest) =
         <[ReignBytes]>::ref_from_prefix_with_elems(rest, count(head.reigns)).ok()?;
     let (gaps, rest) = <[GapBytes]>::ref_from_prefix_with_elems(rest, count(head.gaps)).ok()?;
+    let (promised, rest) = if head.flags & PROMISED == 0 {
+        (0, rest)
+    } else {
+        let (promised, rest) = U32::ref_from_prefix(rest).ok()?;
+        (promised.get(), rest)
+    };
     let reign = |bytes: &ReignBytes| Reign {
         epoch: Epoch(bytes.epoch.get()),
         start: Offset(bytes.start.get()),
@@ -130,6 +160,9 @@ pub(crate) fn restore(
     partition.last_append_ms = head.last_append_ms.get();
     partition.halt = head.halt.decode(shard);
     partition.tail_suspect = head.halt.tail_suspect != 0;
+    partition.promised = Epoch(promised);
+    partition.rebuilding = head.flags & REBUILDING != 0;
+    partition.settings.replicated = head.flags & REPLICATED != 0;
     producers.restore(slot, head.producers.get(), rest)
 }
 
@@ -151,7 +184,6 @@ impl HaltBytes {
             place: place.into(),
             cause,
             tail_suspect: u8::from(tail_suspect),
-            reserved: [0; 2],
         }
     }
 
@@ -182,7 +214,7 @@ mod tests {
     use base::{PartitionId, TopicNumber};
 
     use super::*;
-    use crate::{PartitionSettings, Planted};
+    use crate::PartitionSettings;
 
     fn partition() -> Partition {
         let id = PartitionId::new(TopicNumber(1), 2);
@@ -203,6 +235,8 @@ mod tests {
         let cause = HaltCause::Extent { file, pos: 8192 };
         before.halt = Some(Halt { cause, from: Offset(7), to: None });
         before.tail_suspect = true;
+        (before.promised, before.rebuilding) = (Epoch(6), true);
+        before.settings.replicated = true;
         let mut producers = Producers::new(9, Planted::default());
         let mut bytes = vec![1; 3];
         encode(&before, Slot::at(0), &producers, 1 << 20, &mut bytes);
@@ -216,9 +250,28 @@ mod tests {
         assert_eq!((after.committed, after.born), (before.committed, before.born));
         assert_eq!((after.halt, after.tail_suspect), (before.halt, true));
         assert_eq!(after.last_append_ms, 123);
+        assert_eq!((after.promised, after.rebuilding), (Epoch(6), true));
+        assert!(after.settings.replicated);
         for len in 0..bytes.len() {
             let short = restore(&mut after, Slot::at(0), &mut producers, ShardId(0), &bytes[..len]);
             assert!(short.is_none(), "{len} bytes");
         }
+    }
+
+    #[test]
+    fn a_snapshot_from_before_there_were_replicas_reads_as_ever() {
+        let mut before = partition();
+        before.history.open(Epoch(4), Offset(9));
+        before.log_end = LogEnd(Offset(11));
+        let mut producers = Producers::new(9, Planted::default());
+        let mut bytes = Vec::new();
+        encode(&before, Slot::at(0), &producers, 1 << 20, &mut bytes);
+        assert_eq!(bytes.len(), size_of::<Head>() + size_of::<ReignBytes>(), "not one byte more");
+        assert_eq!(bytes[size_of::<Head>() - 2..size_of::<Head>()], [0, 0]);
+        let mut after = partition();
+        (after.promised, after.rebuilding) = (Epoch(6), true);
+        restore(&mut after, Slot::at(0), &mut producers, ShardId(0), &bytes).unwrap();
+        assert_eq!((after.promised, after.rebuilding), (Epoch(0), false));
+        assert!(!after.settings.replicated);
     }
 }

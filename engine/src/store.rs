@@ -263,7 +263,7 @@ impl Store {
         self.advance_start(durable);
     }
 
-    fn advance_durable(&mut self, slot: Slot, end: Offset) {
+    pub(crate) fn advance_durable(&mut self, slot: Slot, end: Offset) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
         partition.durable = partition.durable.max(Durable(end));
         if !partition.marks.advanced {

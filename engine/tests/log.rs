@@ -134,7 +134,10 @@ fn truncation_takes_producers_and_epochs_along() {
     rig.append(id(0), &producer_batch(&[b"b"], 7, 0, 1)).unwrap();
     rig.engine.truncate(rig.now, id(0), Offset(1)).unwrap();
     assert_eq!(rig.engine.log_end(id(0)), Some(LogEnd(Offset(1))));
-    let appended = rig.append(id(0), &producer_batch(&[b"c"], 7, 0, 1)).unwrap();
+    let again = producer_batch(&[b"c"], 7, 0, 1);
+    assert_eq!(rig.append(id(0), &again), Err(AppendError::EpochNotOpen), "its reign is over");
+    rig.engine.open_epoch(rig.now, id(0), Epoch(3)).unwrap();
+    let appended = rig.append(id(0), &again).unwrap();
     assert_eq!((appended.base, appended.duplicate), (Offset(1), false));
     rig.settle(appended.seq);
     assert_eq!(rig.read_all(id(0), Offset(0)), [(0, b"a".to_vec()), (1, b"c".to_vec())]);

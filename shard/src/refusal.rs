@@ -9,7 +9,10 @@ pub(crate) fn append(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::NoPartition => ErrorCode::UnknownTopicOrPartition,
         // Only this error makes clients look for the leader again, which a start is about.
-        AppendError::Recovering | AppendError::EpochNotOpen => ErrorCode::NotLeaderOrFollower,
+        AppendError::Recovering
+        | AppendError::EpochNotOpen
+        | AppendError::Fenced { .. }
+        | AppendError::Gap { .. } => ErrorCode::NotLeaderOrFollower,
         AppendError::Busy => ErrorCode::RequestTimedOut,
         AppendError::DiskFull | AppendError::Poisoned | AppendError::Halted => {
             ErrorCode::KafkaStorageError
@@ -37,7 +40,8 @@ pub(crate) fn refused(error: &Refused) -> ErrorCode {
         Refused::NoPartition => ErrorCode::UnknownTopicOrPartition,
         Refused::Busy => ErrorCode::RequestTimedOut,
         Refused::Poisoned | Refused::Halted | Refused::NothingLost => ErrorCode::KafkaStorageError,
-        Refused::StaleEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        Refused::StaleEpoch { .. } | Refused::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
+        Refused::Gap { .. } => ErrorCode::NotLeaderOrFollower,
         Refused::BeyondCommitted { .. } => ErrorCode::OffsetOutOfRange,
     }
 }

@@ -20,11 +20,15 @@ pub enum EntryKind {
     BinOpened,
     /// All bins of the shard with state and generation.
     BinTable,
-    /// State of whatever stands on the log (groups, promises), 0–127.
+    /// Leaders of lower epochs are not listened to any more: many partitions in one payload.
+    Promise,
+    /// Everything said of the partition before is void; the payload is its state from here on.
+    StartOver,
+    /// State of whatever stands on the log (groups), 0–127.
     State(u8),
 }
 
-const KINDS: [EntryKind; 12] = [
+const KINDS: [EntryKind; 14] = [
     EntryKind::Batch,
     EntryKind::EpochOpen,
     EntryKind::Truncate,
@@ -37,6 +41,8 @@ const KINDS: [EntryKind; 12] = [
     EntryKind::BinSealed,
     EntryKind::BinOpened,
     EntryKind::BinTable,
+    EntryKind::Promise,
+    EntryKind::StartOver,
 ];
 
 /// Kinds from here on are [`EntryKind::State`].
@@ -108,7 +114,7 @@ mod tests {
         for byte in 0..=u8::MAX {
             match EntryKind::from_u8(byte) {
                 Some(kind) => assert_eq!(kind.to_u8(), byte),
-                None => assert!(byte == 0 || (13..128).contains(&byte), "byte {byte}"),
+                None => assert!(byte == 0 || (15..128).contains(&byte), "byte {byte}"),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use base::batch::{BatchBuilder, records};
 use base::{
     Batch, BrokerTime, Committed, Epoch, Instant, Now, Offset, PAGE_BYTES, Page, PageMemory,
-    PartitionId, Seq, ShardId, TopicNumber,
+    PartitionId, Seq, ShardId, Span, TopicNumber,
 };
 use disk::Disk;
 use engine::journal::JournalConfig;
@@ -55,6 +55,8 @@ pub struct Rig {
     pub disk: Disk,
     pub config: EngineConfig,
     pub now: Now,
+    /// What is durable is committed.
+    pub commits: bool,
 }
 
 impl Rig {
@@ -69,7 +71,7 @@ impl Rig {
         let memory = PageMemory::Heap(Page::boxed(pages));
         let engine = Engine::open(config.clone(), memory, &disk.listing());
         let now = Now { mono: Instant(1), wall: BrokerTime(1_000_000) };
-        let mut rig = Self { engine, disk, config, now };
+        let mut rig = Self { engine, disk, config, now, commits: true };
         for _ in 0..100_000 {
             if *rig.engine.phase() != Phase::Recovering {
                 return rig;
@@ -90,7 +92,9 @@ impl Rig {
             self.engine.done(self.now, done);
         }
         while let Some((id, durable)) = self.engine.poll_durable() {
-            self.engine.commit(id, Committed(durable.0));
+            if self.commits {
+                self.engine.commit(id, Committed(durable.0));
+            }
         }
     }
 
@@ -177,7 +181,24 @@ impl Rig {
         max_bytes: u32,
     ) -> Result<Vec<u8>, ReadError> {
         let mut spans = Vec::new();
-        match self.engine.read(id, from, max_bytes, true, &mut spans)? {
+        let read = self.engine.read(id, from, max_bytes, true, &mut spans)?;
+        self.finish_read(read, &spans)
+    }
+
+    /// As [`Rig::try_read`], as another replica reads.
+    pub fn try_read_for_replica(
+        &mut self,
+        id: PartitionId,
+        from: Offset,
+        max_bytes: u32,
+    ) -> Result<Vec<u8>, ReadError> {
+        let mut spans = Vec::new();
+        let read = self.engine.read_for_replica(id, from, max_bytes, true, &mut spans)?;
+        self.finish_read(read, &spans)
+    }
+
+    fn finish_read(&mut self, read: Read, spans: &[Span]) -> Result<Vec<u8>, ReadError> {
+        match read {
             Read::Empty => Ok(Vec::new()),
             Read::Tail { .. } => {
                 let arena = self.engine.arena();

@@ -106,5 +106,6 @@ fn settings(topic: &TopicSettings) -> PartitionSettings {
         append_time: topic.append_time,
         timestamp_before_max_ms: i64::try_from(topic.timestamp_before_max_ms).unwrap_or(i64::MAX),
         timestamp_after_max_ms: i64::try_from(topic.timestamp_after_max_ms).unwrap_or(i64::MAX),
+        replicated: false,
     }
 }

@@ -9,7 +9,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod expected;
+mod replica;
 
 use std::collections::BTreeMap;
 
@@ -18,31 +21,9 @@ use common::disk::Disk;
 use common::{Rig, id};
 use engine::journal::JournalConfig;
 use engine::{AppendError, EngineConfig, PartitionSettings, Phase, Read, ReadError};
+use expected::{Event, Model, apply};
 
 const STEPS: u64 = 2_500;
-
-/// One partition as it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Model {
-    /// Batches by base offset: end, sequenced bytes.
-    batches: BTreeMap<u64, (u64, Vec<u8>)>,
-    end: u64,
-    start: u64,
-    epoch: u32,
-    /// Next sequence of the partition's idempotent producer.
-    sequence: i32,
-}
-
-/// What was asked of the engine, and the frame that it stands in.
-#[derive(Clone, Debug)]
-enum Event {
-    Created,
-    Deleted,
-    Opened(u32),
-    Appended { base: u64, count: u64, bytes: Vec<u8>, idempotent: bool },
-    Truncated(u64),
-    Started(u64),
-}
 
 struct World {
     rig: Option<Rig>,
@@ -53,6 +34,8 @@ struct World {
     /// As of now.
     now: BTreeMap<PartitionId, Model>,
     events: Vec<(Seq, PartitionId, Event)>,
+    /// The furthest that each partition was ever said to be committed.
+    told: BTreeMap<PartitionId, u64>,
     /// Each id lives once.
     next_id: u32,
     seed: u64,
@@ -69,6 +52,9 @@ struct Done {
     extents_moved: u64,
     disk_reads: u64,
     truncations: u64,
+    promises: u64,
+    replicated: u64,
+    started_over: u64,
     failures: u64,
 }
 
@@ -85,39 +71,15 @@ fn config() -> EngineConfig {
     }
 }
 
-/// Every third partition keeps 30 kB, every other third an hour.
-fn settings(id: PartitionId) -> PartitionSettings {
+/// A partition of its own kind: every third keeps 30 kB, every other third an hour.
+fn settings(id: PartitionId, replicated: bool) -> PartitionSettings {
     let retention_bytes = (id.index % 3 == 1).then_some(30_000);
     let retention_ms = (id.index % 3 == 2).then_some(3_600_000);
-    PartitionSettings { retention_bytes, retention_ms, ..PartitionSettings::default() }
-}
-
-fn apply(model: &mut BTreeMap<PartitionId, Model>, id: PartitionId, event: &Event) {
-    match event {
-        Event::Created => drop(model.insert(id, Model::default())),
-        Event::Deleted => drop(model.remove(&id)),
-        _ => {}
-    }
-    let Some(one) = model.get_mut(&id) else { return };
-    match event {
-        Event::Created | Event::Deleted => {}
-        Event::Opened(epoch) => one.epoch = *epoch,
-        Event::Appended { base, count, bytes, idempotent } => {
-            one.batches.insert(*base, (base + count, bytes.clone()));
-            one.end = base + count;
-            one.sequence += if *idempotent { *count as i32 } else { 0 };
-        }
-        Event::Truncated(end) => {
-            one.batches.retain(|base, _| base < end);
-            one.end = *end;
-        }
-        Event::Started(start) => one.start = one.start.max(*start),
-    }
+    PartitionSettings { retention_bytes, retention_ms, replicated, ..PartitionSettings::default() }
 }
 
 impl World {
     fn new(seed: u64, config: EngineConfig) -> Self {
-        let config = EngineConfig { alone: seed % 4 == 2, ..config };
         let mut disk = Disk::new(seed);
         disk.delays = true;
         let mut world = Self {
@@ -126,10 +88,12 @@ impl World {
             settled: BTreeMap::new(),
             now: BTreeMap::new(),
             events: Vec::new(),
+            told: BTreeMap::new(),
             next_id: 0,
             seed,
             done: Done::default(),
         };
+        world.rig().commits = world.is_alone();
         for _ in 0..world.partitions_max() / 2 {
             world.create();
         }
@@ -180,9 +144,9 @@ impl World {
 
     fn create(&mut self) {
         let id = id(self.next_id);
+        let settings = settings(id, !self.is_alone());
         let rig = self.rig();
-        let now = rig.now;
-        let Ok(seq) = rig.engine.create_partition(now, id, settings(id)) else {
+        let Ok(seq) = rig.engine.create_partition(rig.now, id, settings) else {
             return;
         };
         self.next_id += 1;
@@ -191,6 +155,7 @@ impl World {
     }
 
     fn open(&mut self, id: PartitionId, epoch: u32) {
+        let epoch = epoch.max(self.now[&id].promised);
         let rig = self.rig();
         if let Ok(seq) = rig.engine.open_epoch(rig.now, id, Epoch(epoch)) {
             self.note(seq, id, Event::Opened(epoch));
@@ -307,19 +272,7 @@ impl World {
         if let Ok(seq) = rig.engine.truncate(rig.now, id, Offset(bases[index])) {
             self.note(seq, id, Event::Truncated(bases[index]));
             self.done.truncations += 1;
-            // The producer goes on from what is left of it.
-            let sequence = self.sequence_of(id);
-            self.now.get_mut(&id).unwrap().sequence = sequence;
         }
-    }
-
-    /// What the producer must send next: behind its last batch.
-    fn sequence_of(&self, id: PartitionId) -> i32 {
-        let batches = self.now[&id].batches.values().rev();
-        let ours = batches.map(|(_, bytes)| Batch::parse(bytes).unwrap());
-        let mut ours = ours.filter(|batch| batch.producer_id() == 77);
-        let last = ours.next();
-        last.map_or(0, |batch| batch.base_sequence() + batch.record_count() as i32)
     }
 
     fn delete_partition(&mut self, id: PartitionId) {
@@ -356,7 +309,8 @@ impl World {
         let acked = rig.engine.durable_seq();
         let starts: BTreeMap<_, _> =
             rig.engine.partitions().map(|id| (id, rig.engine.log_start(id).unwrap().0.0)).collect();
-        let rig = if rig.disk.below(2) == 0 { rig.kill() } else { rig.crash() };
+        let mut rig = if rig.disk.below(2) == 0 { rig.kill() } else { rig.crash() };
+        rig.commits = self.is_alone();
         let seed = self.seed;
         assert_eq!(
             *rig.engine.phase(),
@@ -372,7 +326,6 @@ impl World {
             apply(&mut model, id, &event);
         }
         self.rig = Some(rig);
-        self.commit_all();
         for (id, one) in &mut model {
             // A deletion that was not durable leaves nobody to compare with.
             let latest = starts.get(id).copied().unwrap_or(u64::MAX);
@@ -381,16 +334,22 @@ impl World {
             one.start = start;
         }
         self.compare(&mut model);
+        for one in model.values_mut() {
+            one.sequence = one.next_sequence();
+        }
         self.settled = model.clone();
         self.now = model;
+        self.check_promises();
         let ids: Vec<_> = self.now.keys().copied().collect();
         for id in ids {
-            let sequence = self.sequence_of(id);
-            self.now.get_mut(&id).unwrap().sequence = sequence;
-            let epoch = self.now[&id].epoch + 1;
-            let rig = self.rig();
-            rig.engine.set_settings(id, settings(id));
-            self.open(id, epoch);
+            self.check_replica(id);
+            let settings = settings(id, !self.is_alone());
+            self.rig().engine.set_settings(id, settings);
+            let stale = self.rig().append(id, &common::batch(&[b"x"], 0));
+            assert_eq!(stale, Err(AppendError::EpochNotOpen), "seed {seed}: {id}");
+            if self.below(2) == 0 {
+                self.open(id, self.now[&id].epoch + 1);
+            }
         }
     }
 
@@ -405,6 +364,7 @@ impl World {
                 if end < self.now[&id].end {
                     break;
                 }
+                self.commit_all();
                 self.rig().step();
             }
             let metrics = self.rig().engine.metrics();
@@ -414,11 +374,14 @@ impl World {
 
     /// A quorum says that all of it is committed.
     fn commit_all(&mut self) {
-        let rig = self.rig();
-        let ids: Vec<_> = rig.engine.partitions().collect();
+        if self.is_alone() {
+            return;
+        }
+        let ids: Vec<_> = self.now.keys().copied().collect();
         for id in ids {
-            let end = rig.engine.log_end(id).unwrap();
-            rig.engine.commit(id, Committed(end.0));
+            let end = self.rig().engine.log_end(id).unwrap();
+            self.rig().engine.commit(id, Committed(end.0));
+            self.told.insert(id, end.0.0);
         }
     }
 
@@ -439,7 +402,7 @@ impl World {
             let mut at = one.start;
             let mut bytes = Vec::new();
             while at < one.end {
-                let part = match rig.try_read(*id, Offset(at), 100_000) {
+                let part = match rig.try_read_for_replica(*id, Offset(at), 100_000) {
                     Ok(part) => part,
                     Err(error) => panic!("seed {seed}: reading {id} from {at}: {error}"),
                 };
@@ -460,6 +423,9 @@ impl World {
 
     fn step(&mut self) {
         let Some(id) = self.any() else { return self.create() };
+        if !self.is_alone() && self.below(4) == 0 {
+            return self.step_as_replica(id);
+        }
         if self.is_hasty() && self.below(4) != 0 {
             return self.append(id);
         }
@@ -470,7 +436,6 @@ impl World {
             830..835 => self.send(id),
             835..840 => self.end_send(),
             840..850 => self.repeat(id),
-            850..880 if !self.is_alone() => self.truncate(id),
             880..905 => self.delete_records(id),
             905..910 if 2 < self.now.len() => self.delete_partition(id),
             910..916 if (self.now.len() as u32) < self.partitions_max() => self.create(),
@@ -481,6 +446,18 @@ impl World {
             }
             923..926 => self.rig().disk.flaky_bins ^= true,
             _ => self.rig().steps(3),
+        }
+    }
+
+    fn step_as_replica(&mut self, id: PartitionId) {
+        match self.below(100) {
+            0..45 => self.commit(id),
+            45..55 => self.truncate(id),
+            55..80 => self.replicate(id),
+            80..92 => self.follow(id),
+            92..97 => self.promise(),
+            97 => self.start_over(id),
+            _ => self.rig().step(),
         }
     }
 }
@@ -528,6 +505,9 @@ fn every_crash_leaves_the_state_of_a_prefix() {
     let reached = [
         (done.crashes, 100),
         (done.truncations, 100),
+        (done.promises, 1_000),
+        (done.replicated, 1_000),
+        (done.started_over, 50),
         (done.journal_bytes, 30 << 20),
         (done.carried_bytes, 5 << 20),
         (done.destaged_bytes, 5 << 20),
@@ -551,6 +531,13 @@ fn every_planted_mutant_is_found() {
         Mutant::ReuseTailUnderPin,
         Mutant::ReplayCarriedAsAppend,
         Mutant::EvictCommittedProducerState,
+        Mutant::PromiseNotDurable,
+        Mutant::ForgetCarriedPromise,
+        Mutant::PromiseIgnored,
+        Mutant::EpochOpenAcrossGap,
+        Mutant::KeepTruncatedReigns,
+        Mutant::CommittedIsLogEnd,
+        Mutant::ResumeEpochAfterRestart,
     ];
     let mut alive = Vec::new();
     for mutant in mutants {
