@@ -64,6 +64,8 @@ pub(super) fn entry_kind(kind: EntryKind) -> String {
         EntryKind::BinSealed => "bin-sealed",
         EntryKind::BinOpened => "bin-opened",
         EntryKind::BinTable => "bin-table",
+        EntryKind::Promise => "promise",
+        EntryKind::StartOver => "start-over",
         EntryKind::State(number) => return format!("state-{number}"),
     };
     name.to_owned()
