@@ -50,7 +50,7 @@ impl TopicNames {
         let topics = self.state.topics().iter();
         let placed = topics.flat_map(|topic| {
             let partitions = topic.partition_ids().zip(&topic.partitions);
-            partitions.filter(move |(_, one)| one.leader == own).map(|(id, _)| id)
+            partitions.filter(move |(_, one)| one.has_member(own)).map(|(id, _)| id)
         });
         placed.collect()
     }
