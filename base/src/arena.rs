@@ -31,6 +31,9 @@ pub struct Arena {
     /// Regions before this absolute page are no longer wanted.
     released: u64,
     drafting: bool,
+    /// By page, the bytes from its start behind which there are only zeros: padding overwrites no
+    /// more than an older lap left there.
+    stained: Box<[u16]>,
 }
 
 /// A region under construction: the only writable handle to its memory.
@@ -86,11 +89,13 @@ impl Span {
 }
 
 impl Arena {
-    /// An arena over `memory`. Panics above 1 GiB, the most one registered buffer can hold.
+    /// An arena over `memory`, which holds zeros. Panics above 1 GiB, the most one registered buffer
+    /// can hold.
     #[must_use]
     pub fn new(memory: PageMemory) -> Self {
         assert!(!memory.is_empty() && memory.len() * PAGE_BYTES <= 1 << 30);
         Self {
+            stained: vec![0; memory.len()].into_boxed_slice(),
             memory,
             regions: VecDeque::with_capacity(1024),
             first_region: 0,
@@ -182,8 +187,12 @@ impl Arena {
     pub fn seal(&mut self, draft: Draft) -> Span {
         let pages = draft.used.div_ceil(PAGE_BYTES as u32).max(1);
         let span = self.span(draft.page, 0, pages * PAGE_BYTES as u32);
-        let (from, to) = (span.at + draft.used, span.at + span.len);
-        self.memory.as_mut_bytes()[from as usize..to as usize].fill(0);
+        if let Some(last) = self.stain(&draft) {
+            let page = &mut self.memory[last].0;
+            let used = draft.used as usize % PAGE_BYTES;
+            let stained = core::mem::replace(&mut self.stained[last], used as u16);
+            page[used..used.max(usize::from(stained))].fill(0);
+        }
         let region = self.regions.back_mut().expect("a draft is the newest region");
         assert_eq!(region.page, draft.page);
         region.pages = pages;
@@ -194,6 +203,10 @@ impl Arena {
 
     /// Gives an unwanted draft back whole.
     pub fn discard(&mut self, draft: Draft) {
+        if let Some(last) = self.stain(&draft) {
+            let used = (draft.used as usize % PAGE_BYTES) as u16;
+            self.stained[last] = self.stained[last].max(used);
+        }
         let region = self.regions.pop_back().expect("a draft is the newest region");
         assert_eq!(region.page, draft.page);
         self.head = draft.page;
@@ -245,6 +258,15 @@ impl Arena {
     #[must_use]
     pub fn memory(&self) -> &[u8] {
         self.memory.as_bytes()
+    }
+
+    /// Notes the pages that the draft filled; returns the one that it did not, if there is one.
+    fn stain(&mut self, draft: &Draft) -> Option<usize> {
+        let first = (draft.page % self.lap_pages()) as usize;
+        let full = draft.used as usize / PAGE_BYTES;
+        self.stained[first..first + full].fill(PAGE_BYTES as u16);
+        let is_whole = 0 < draft.used && (draft.used as usize).is_multiple_of(PAGE_BYTES);
+        (!is_whole).then_some(first + full)
     }
 
     fn reclaim(&mut self) {
@@ -314,6 +336,23 @@ mod tests {
         assert_eq!(arena.get(put), Some(&b"aXc"[..]));
         assert!(arena.get(span).unwrap()[3..].iter().all(|byte| *byte == 0));
         assert_eq!(arena.used_bytes(), 4096);
+    }
+
+    #[test]
+    fn padding_covers_what_older_laps_left_in_any_order() {
+        let mut arena = arena(4);
+        for lengths in [[5000, 3000], [10, 4096], [8192, 0], [4095, 1], [7000, 200], [20, 30]] {
+            for length in lengths {
+                arena.release_all();
+                let mut discarded = arena.draft(1).unwrap();
+                arena.put(&mut discarded, &[9; 600]).unwrap();
+                arena.discard(discarded);
+                let span = sealed(&mut arena, &vec![7; length]);
+                let (put, padding) = arena.get(span).unwrap().split_at(length);
+                assert!(put.iter().all(|byte| *byte == 7));
+                assert!(padding.iter().all(|byte| *byte == 0), "{length} bytes in {lengths:?}");
+            }
+        }
     }
 
     #[test]

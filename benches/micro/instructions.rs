@@ -73,6 +73,8 @@ fn collected(name: &str, steps: u64) -> Option<u64> {
         .output()
         .ok()?;
     let said = String::from_utf8_lossy(&output.stderr);
+    // What a step that panicked took is no measurement.
+    assert!(output.status.success(), "{name} fails:\n{said}");
     let line = said.lines().find_map(|line| line.split_once("Collected :"));
     line?.1.trim().parse().ok()
 }

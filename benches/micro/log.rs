@@ -33,7 +33,7 @@ pub(crate) fn config(shard: ShardId) -> EngineConfig {
     journal.segments = SEGMENTS;
     journal.reserved_segments = RESERVED_SEGMENTS;
     journal.frame_max_bytes = 1 << 20;
-    EngineConfig { bin_bytes: 4 << 20, ..EngineConfig::new(journal) }
+    EngineConfig { bin_bytes: 8 << 20, ..EngineConfig::new(journal) }
 }
 
 /// An engine over what is in `files`.

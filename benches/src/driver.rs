@@ -163,6 +163,7 @@ impl Driver {
                 lane.ask(now)?;
                 asked += 1;
             }
+            lane.wire.push()?;
         }
         Ok(asked)
     }
@@ -181,6 +182,7 @@ impl Driver {
             self.lanes[self.next_lane].ask(due)?;
             self.next_lane = (self.next_lane + 1) % self.lanes.len();
         }
+        self.lanes.iter_mut().try_for_each(|lane| lane.wire.push())?;
         Ok(due_by_now.saturating_sub(asked))
     }
 

@@ -40,6 +40,8 @@ pub struct LoadConfig {
     pub bootstrap: String,
     pub topic: String,
     pub partitions: i32,
+    /// Produce to this one alone.
+    pub only: Option<i32>,
     pub connections: usize,
     pub shape: Shape,
     pub wait: Wait,
@@ -71,7 +73,16 @@ pub struct LoadReport {
 
 /// Runs the load.
 pub fn run(config: &LoadConfig) -> Result<LoadReport, BenchError> {
-    let leaders = prepare_topic(&config.bootstrap, &config.topic, config.partitions)?;
+    let mut leaders = prepare_topic(&config.bootstrap, &config.topic, config.partitions)?;
+    if let Some(only) = config.only {
+        leaders.retain(|_, partitions| {
+            partitions.retain(|partition| *partition == only);
+            !partitions.is_empty()
+        });
+        if leaders.is_empty() {
+            return Err(BenchError::NoLeader { topic: config.topic.clone(), partition: only });
+        }
+    }
     let mut driver = Driver::new(lanes(config, &leaders)?, config.wait);
     let mut floor = config.floor.as_ref().map(Pinged::start).transpose()?;
     let measured = match config.mode {

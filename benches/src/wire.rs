@@ -9,6 +9,8 @@ use net::{Framer, WireError};
 use crate::BenchError;
 
 const RECEIVE_BYTES: usize = 64 << 10;
+/// More is not copied if it can be sent from where it lies.
+const GATHERED_BYTES: usize = 16 << 10;
 const FRAME_BYTES_MAX: u32 = 128 << 20;
 
 /// See the module's description.
@@ -48,9 +50,11 @@ impl Wire {
         &self.address
     }
 
-    /// Sends behind everything sent before.
+    /// Puts bytes behind everything sent before. Few leave with the next [`Wire::push`], many at
+    /// once, as far as the kernel takes them.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
-        let taken = if self.has_unsent() { 0 } else { self.write(bytes)? };
+        let at_once = GATHERED_BYTES < bytes.len() && !self.has_unsent();
+        let taken = if at_once { self.write(bytes)? } else { 0 };
         self.unsent.extend_from_slice(&bytes[taken..]);
         Ok(())
     }
@@ -61,7 +65,7 @@ impl Wire {
         self.sent < self.unsent.len()
     }
 
-    /// Offers the kernel again what it did not take.
+    /// Offers the kernel what it has not taken yet, in one go.
     pub fn push(&mut self) -> Result<(), BenchError> {
         while self.has_unsent() {
             let waiting = core::mem::take(&mut self.unsent);

@@ -4,6 +4,7 @@ use base::PAGE_BYTES;
 
 use crate::bins::BinBytes;
 use crate::journal::JournalConfig;
+use crate::store;
 
 /// Sizes and limits of one shard's engine.
 #[derive(Clone, Debug)]
@@ -54,6 +55,12 @@ impl EngineConfig {
             u64::from(self.journal.all_segments()) * u64::from(self.journal.segment_bytes);
         // A frame never straddles the arena's end.
         journal + 2 * u64::from(self.journal.frame_max_bytes)
+    }
+
+    /// Bytes of buffers that are kept for reading bins and writing them.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> u64 {
+        store::POOL_BYTES as u64
     }
 
     /// Bins that must be there so that everything in the journal can leave it on a full disk.

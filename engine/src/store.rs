@@ -68,7 +68,7 @@ pub(crate) struct Store {
 }
 
 /// Buffers kept for reads and background writes.
-const POOL_BYTES: usize = 16 << 20;
+pub(crate) const POOL_BYTES: usize = 16 << 20;
 /// No bin is made before the journal is this full.
 const FIRST_BINS_PERCENT: u32 = 20;
 /// The byte of a token that tells whose it is.

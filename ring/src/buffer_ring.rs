@@ -37,9 +37,9 @@ impl BufferRing {
     pub(crate) fn new(uring: &Uring, count: u16, buffer_bytes: u32) -> io::Result<Self> {
         assert!(count.is_power_of_two(), "{count} receive buffers, not a power of two");
         let bytes = usize::from(count) * size_of::<BufRingEntry>();
-        let (entries, _) = map_region(bytes).map_err(|error| error.source)?;
+        let entries = map_region(bytes).map_err(|error| error.source)?;
         let bytes = usize::from(count) * buffer_bytes as usize;
-        let (buffers, _) = map_region(bytes).map_err(|error| error.source)?;
+        let buffers = map_region(bytes).map_err(|error| error.source)?;
         let address = entries.as_ptr().expose_provenance() as u64;
         // SAFETY: the region is page-aligned, has room for the entries and is never unmapped.
         unsafe { uring.register_buffer_ring(address, count, GROUP) }?;

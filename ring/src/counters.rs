@@ -27,6 +27,8 @@ impl Counter {
 pub struct ReactorCounters {
     /// The thread's id, by which [`crate::cpu::io_workers`] finds its workers; 0 before the start.
     pub thread: Counter,
+    /// Times that it took memory from the heap, as far as [`crate::CountingAllocator`] is in use.
+    pub allocations: Counter,
     /// Times that the loop did something.
     pub turns: Counter,
     /// Times that it looked for work and found none, without sleeping.
@@ -55,6 +57,8 @@ pub struct ReactorCounters {
     pub sends: Counter,
     /// Receives that found no buffer and were begun again.
     pub starved: Counter,
+    /// Arenas whose pages the kernel keeps at hand.
+    pub registered_arenas: Counter,
     pub written_bytes: Counter,
     pub writes: Counter,
     pub read_bytes: Counter,

@@ -23,11 +23,13 @@ pub(crate) struct Io {
 }
 
 /// Where a shard's arena lies, and its place among the registered buffers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct ArenaPlace {
     pub(crate) shard: ShardId,
     pub(crate) mapping: Mapping,
     pub(crate) buffer: Option<u16>,
+    /// The place that it is to have once it is resident.
+    pub(crate) wanted: Option<u16>,
 }
 
 impl Io {
@@ -45,6 +47,19 @@ impl Io {
     pub(crate) fn nudge(&mut self, ring: RawFd, core: CoreId) {
         self.counters.submissions.add(1);
         self.uring.nudge(ring, Kind::Nudge.user_data(0), Kind::NudgeFailed.user_data(core.0));
+    }
+
+    /// Registers the arenas that have become resident: registering others would wait for their
+    /// pages.
+    pub(crate) fn register_arenas(&mut self) {
+        for place in &mut self.arenas {
+            let resident = place.wanted.take_if(|_| place.mapping.is_resident());
+            let Some(number) = resident else { continue };
+            if self.uring.register_arena(number, &place.mapping).is_ok() {
+                place.buffer = Some(number);
+                self.counters.registered_arenas.add(1);
+            }
+        }
     }
 
     pub(crate) fn arena(&self, shard: ShardId) -> &ArenaPlace {

@@ -51,11 +51,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! This is the only crate with `unsafe`. It stands in four files, each of which keeps one promise:
+//! This is the only crate with `unsafe`. It stands in five files, each of which keeps one promise:
 //! [`memory`] (mapped once, never unmapped), `flight` (an operation owns what the kernel touches),
-//! `buffer_ring` (a buffer is the kernel's or ours), `uring` (system calls with plain arguments);
-//! and in one line of `gather`.
+//! `buffer_ring` (a buffer is the kernel's or ours), `uring` (system calls with plain arguments),
+//! [`allocations`] (passes every call on); and in one line of `gather`.
 
+#[expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
+pub mod allocations;
 mod bell;
 #[expect(unsafe_code, reason = "memory shared with the kernel")]
 mod buffer_ring;
@@ -85,6 +87,7 @@ mod setup;
 #[expect(unsafe_code, reason = "system calls")]
 mod uring;
 
+pub use allocations::CountingAllocator;
 pub use bell::Stopper;
 pub use counters::ReactorCounters;
 pub use device::{DeviceReport, measure_dsync};

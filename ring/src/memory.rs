@@ -7,18 +7,23 @@
 use core::fmt;
 use core::ptr::{self, NonNull};
 use std::io;
+use std::thread::JoinHandle;
 
 use base::{PAGE_BYTES, Page, PageMemory};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 const HUGE_BYTES: usize = 2 << 20;
+/// So much and more becomes resident in the background.
+const BACKGROUND_BYTES: usize = 64 << 20;
+const POPULATING_THREADS: usize = 4;
 
 /// Where a [`PageMemory`] made by [`map_pages`] lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Mapping {
     address: usize,
     bytes: usize,
     backing: Backing,
+    populating: Vec<JoinHandle<()>>,
 }
 
 /// What kind of pages a mapping asked for and got.
@@ -91,6 +96,12 @@ impl Mapping {
         self.backing
     }
 
+    /// Whether every page has been touched. Those that have not cost whoever comes first a fault.
+    #[must_use]
+    pub fn is_resident(&self) -> bool {
+        self.populating.iter().all(JoinHandle::is_finished)
+    }
+
     /// `bytes` with the proof that they are never unmapped; `None` if they lie elsewhere.
     pub(crate) fn lasting(&self, bytes: &[u8]) -> Option<Lasting> {
         let from = bytes.as_ptr().addr().checked_sub(self.address)?;
@@ -107,11 +118,13 @@ impl Mapping {
     }
 }
 
-/// At least `bytes` of zeroed, resident pages for an arena, never unmapped. A multiple of 2 MiB
-/// wastes nothing.
+/// At least `bytes` of zeroed pages for an arena, never unmapped. A multiple of 2 MiB wastes nothing.
+/// Much memory becomes resident in the background: where a hypervisor has to find it first, that
+/// takes seconds, and the memory is used from its start on.
 pub fn map_pages(bytes: usize) -> Result<(PageMemory, Mapping), MapError> {
     let pages = bytes.div_ceil(PAGE_BYTES).max(1);
-    let (start, backing) = map_region(pages * PAGE_BYTES)?;
+    let (start, backing) = map_advised(pages * PAGE_BYTES)?;
+    let populating = populate(start, pages * PAGE_BYTES);
     let pages = ptr::slice_from_raw_parts_mut(start.cast::<Page>().as_ptr(), pages);
     // SAFETY: the region is fresh, zeroed, page-aligned, that long, never unmapped, and nobody
     // else has its address.
@@ -120,12 +133,20 @@ pub fn map_pages(bytes: usize) -> Result<(PageMemory, Mapping), MapError> {
         address: memory.as_mut_ptr().expose_provenance(),
         bytes: size_of_val(memory),
         backing,
+        populating,
     };
     Ok((PageMemory::Mapped(memory), mapping))
 }
 
-/// A fresh region of zeroed memory, page-aligned, that is never unmapped.
-pub(crate) fn map_region(bytes: usize) -> Result<(NonNull<u8>, Backing), MapError> {
+/// A fresh region of zeroed, resident memory, page-aligned, that is never unmapped.
+pub(crate) fn map_region(bytes: usize) -> Result<NonNull<u8>, MapError> {
+    let (start, _) = map_advised(bytes)?;
+    // Pages touched now are not faulted in while a client waits; refusal only makes that later.
+    let _ = advise(start.as_ptr(), bytes, Advice::LinuxPopulateWrite);
+    Ok(start)
+}
+
+fn map_advised(bytes: usize) -> Result<(NonNull<u8>, Backing), MapError> {
     let explain = |source: rustix::io::Errno| MapError { bytes, source: source.into() };
     if HUGE_BYTES <= bytes {
         let whole = bytes.next_multiple_of(HUGE_BYTES);
@@ -142,10 +163,30 @@ pub(crate) fn map_region(bytes: usize) -> Result<(NonNull<u8>, Backing), MapErro
     let offset = start.as_ptr().align_offset(HUGE_BYTES);
     // SAFETY: the mapping has a slack of one huge page, and `offset` is below it.
     let start = unsafe { start.add(offset) };
-    let huge = advise(start, bytes, Advice::LinuxHugepage).is_ok();
-    // Pages touched now are not faulted in while a client waits; refusal only makes that later.
-    let _ = advise(start, bytes, Advice::LinuxPopulateWrite);
+    let huge = advise(start.as_ptr(), bytes, Advice::LinuxHugepage).is_ok();
     Ok((start, if huge { Backing::Transparent } else { Backing::Small }))
+}
+
+/// Touches every page: a little memory now, much in the background, by the threads returned.
+fn populate(start: NonNull<u8>, bytes: usize) -> Vec<JoinHandle<()>> {
+    if bytes < BACKGROUND_BYTES {
+        // Refusal only makes the faults later.
+        let _ = advise(start.as_ptr(), bytes, Advice::LinuxPopulateWrite);
+        return Vec::new();
+    }
+    let address = start.as_ptr().expose_provenance();
+    let share = bytes.div_ceil(POPULATING_THREADS).next_multiple_of(HUGE_BYTES);
+    let populate_from = |from: usize| {
+        let builder = std::thread::Builder::new().name("populate".to_owned());
+        let thread = builder.spawn(move || {
+            // Whoever serves comes first. At the wrong priority memory is touched all the same.
+            let _ = rustix::process::nice(10);
+            let part = ptr::with_exposed_provenance_mut(address + from);
+            let _ = advise(part, share.min(bytes - from), Advice::LinuxPopulateWrite);
+        });
+        thread.ok()
+    };
+    (0..bytes).step_by(share).filter_map(populate_from).collect()
 }
 
 fn map(bytes: usize, flags: MapFlags) -> rustix::io::Result<NonNull<u8>> {
@@ -156,9 +197,9 @@ fn map(bytes: usize, flags: MapFlags) -> rustix::io::Result<NonNull<u8>> {
     Ok(NonNull::new(start.cast()).expect("the kernel maps nothing at address 0"))
 }
 
-fn advise(start: NonNull<u8>, bytes: usize, advice: Advice) -> rustix::io::Result<()> {
+fn advise(start: *mut u8, bytes: usize, advice: Advice) -> rustix::io::Result<()> {
     // SAFETY: both kinds of advice that are given leave the contents of the region as they are.
-    unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, advice) }
+    unsafe { rustix::mm::madvise(start.cast(), bytes, advice) }
 }
 
 #[cfg(test)]
@@ -176,6 +217,16 @@ mod tests {
         assert!(mapping.lasting(&[0; 8]).is_none());
         let other = map_pages(PAGE_BYTES).unwrap();
         assert!(mapping.lasting(Page::bytes(&other.0)).is_none());
+    }
+
+    #[test]
+    fn much_memory_becomes_resident_by_and_by() {
+        let (memory, mapping) = map_pages(BACKGROUND_BYTES + PAGE_BYTES).unwrap();
+        while !mapping.is_resident() {
+            std::thread::yield_now();
+        }
+        assert!(Page::bytes(&memory).iter().all(|byte| *byte == 0));
+        assert!(map_pages(HUGE_BYTES).unwrap().1.is_resident());
     }
 
     #[test]

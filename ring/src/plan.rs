@@ -96,6 +96,8 @@ pub struct StartReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
     Yes,
+    /// As soon as it is resident.
+    Soon,
     /// Switched off or unknown to the kernel.
     Unavailable,
     /// More than RLIMIT_MEMLOCK lets this user lock.
@@ -110,6 +112,7 @@ impl fmt::Display for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Yes => write!(f, "registered"),
+            Self::Soon => write!(f, "not registered yet"),
             Self::Unavailable => write!(f, "not registered: the ring lacks registered-buffers"),
             Self::No { limit, wanted } => {
                 let limit = limit.map_or("no limit".to_owned(), |bytes| format!("{bytes} bytes"));
@@ -193,10 +196,8 @@ impl<T> Plan<T> {
         counters.thread.set(cpu::thread_id());
         let mut uring = make_uring(&config)?;
         let (folders, arenas) = register_arenas(&mut uring, shards);
-        let report = |uring: &Uring| StartReport {
-            features: uring.features(),
-            arenas: arenas.iter().map(|(place, registered)| (place.shard, *registered)).collect(),
-        };
+        let registered =
+            arenas.iter().map(|(place, registered)| (place.shard, *registered)).collect();
         let ring = uring.duplicate().map_err(failed("duplicate the ring's descriptor"))?;
         mailboxes.bell().hang_on(ring);
         // A receive and a send per connection, and what the disk side has.
@@ -207,12 +208,12 @@ impl<T> Plan<T> {
             flights: Flights::new(expected, incarnation),
             counters,
             forgets_dsync: config.planted.is(Mutant::ForgetDsync),
-            arenas: arenas.iter().map(|(place, _)| *place).collect(),
+            arenas: arenas.into_iter().map(|(place, _)| place).collect(),
         };
         let files = Files::new(&mut io, folders, maker, hold);
         let net = Net::new(&mut io, &config.net, listeners)
             .map_err(failed("prepare listeners and receive buffers"))?;
-        let report = report(&io.uring);
+        let report = StartReport { features: io.uring.features(), arenas: registered };
         Ok(Reactor::new(config, io, files, net, mailboxes, report))
     }
 }
@@ -244,19 +245,35 @@ fn register_arenas(uring: &mut Uring, shards: Vec<PlannedShard>) -> (Vec<ShardFo
     let place = |(number, planned): (usize, PlannedShard)| {
         let PlannedShard { folder, arena } = planned;
         let number = number as u16;
-        let registered =
-            if available { register(uring, number, &arena) } else { Registered::Unavailable };
+        let registered = match available {
+            true => register(uring, number, &arena),
+            false => Registered::Unavailable,
+        };
         let buffer = (registered == Registered::Yes).then_some(number);
-        let place = ArenaPlace { shard: folder.shard(), mapping: arena, buffer };
+        let wanted = (registered == Registered::Soon).then_some(number);
+        let place = ArenaPlace { shard: folder.shard(), mapping: arena, buffer, wanted };
         (folder, (place, registered))
     };
     shards.into_iter().enumerate().map(place).unzip()
 }
 
 fn register(uring: &Uring, number: u16, arena: &Mapping) -> Registered {
-    if uring.register_arena(number, arena).is_ok() {
-        return Registered::Yes;
-    }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
-    Registered::No { limit, wanted: arena.bytes() as u64 }
+    let wanted = arena.bytes() as u64;
+    if limit.is_some_and(|limit| limit < wanted) && !may_lock_any() {
+        return Registered::No { limit, wanted };
+    }
+    if !arena.is_resident() {
+        return Registered::Soon;
+    }
+    match uring.register_arena(number, arena) {
+        Ok(()) => Registered::Yes,
+        Err(_) => Registered::No { limit, wanted },
+    }
+}
+
+/// Whether RLIMIT_MEMLOCK does not hold for this thread.
+fn may_lock_any() -> bool {
+    let sets = rustix::thread::capabilities(None);
+    sets.is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::IPC_LOCK))
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use base::{Input, Machine, Now, Output};
 
+use crate::allocations;
 use crate::clock;
 use crate::counters::ReactorCounters;
 use crate::files::Files;
@@ -137,6 +138,7 @@ impl<T> Reactor<T> {
 
     /// One pass over everything that may have happened. Says whether anything had.
     fn turn<M: Machine<Mail = T>>(&mut self, now: Now, machine: &mut M) -> bool {
+        self.io.register_arenas();
         let mut progress = self.take_mail(now, machine);
         progress |= self.finish_files(now, machine);
         self.reap();
@@ -147,6 +149,7 @@ impl<T> Reactor<T> {
         self.net.catch_up(&mut self.io, now);
         self.post_mail();
         self.io.counters.turns.add(u64::from(progress));
+        self.io.counters.allocations.set(allocations::taken());
         progress
     }
 

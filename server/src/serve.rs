@@ -83,7 +83,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     })
     .map_err(Failure::Signals)?;
     let plans = engines::plan(&config, &folder, &assignment, sockets, &events, args)?;
-    report.memory(&plans);
+    report.memory(&config, &plans);
     let stoppers = plans.stoppers();
     let control = plans.control.start()?;
     let cores = plans.cores.into_iter().map(data_core::CorePlan::start).collect::<Result<_, _>>();

@@ -10,8 +10,9 @@ pub(crate) struct Pool {
     pieces: Vec<Vec<Piece>>,
 }
 
-/// Most spares kept of each kind.
-const SPARES_MAX: usize = 1024;
+/// Most spares kept of each kind: those of 16 connections that leave as many answers waiting as they
+/// may.
+const SPARES_MAX: usize = 16 << 10;
 /// A buffer that grew beyond this is not kept: one large answer must not hold its memory for ever.
 const SPARE_BYTES_MAX: usize = 64 << 10;
 

@@ -25,6 +25,9 @@ use crate::job::Job;
 use crate::mail::Ticket;
 use crate::reply::Gate;
 
+/// A connection gives memory back that a request above this size had needed.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
 /// How a request went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
@@ -73,6 +76,10 @@ impl Core {
             }
         }
         session.keep(received);
+        let framer = session.framer();
+        if framer.kept_bytes() == 0 && KEPT_BYTES_MAX < framer.memory_bytes() {
+            session.shrink();
+        }
         if let Some(conn) = self.connections.get_mut(id) {
             conn.session = Some(session);
         }

@@ -121,10 +121,14 @@ fn a_connection_with_a_stuck_send_can_be_closed() {
     let core = Core::echo(config(PollMode::Park), Route::Plain);
     let mut stuck = core.connect();
     stuck.set_nonblocking(true).expect("a socket");
-    // Never reads, so that the core's send gets stuck in the end.
-    while core.counters.received_bytes.get() == core.counters.sent_bytes.get() {
-        while stuck.write(&[7; 65536]).is_ok() {}
+    let is_stuck = || {
+        let sent = core.counters.sent_bytes.get();
         core.wait_for_turns();
+        sent == core.counters.sent_bytes.get() && sent < core.counters.received_bytes.get()
+    };
+    // Never reads, so that the core's send gets stuck in the end.
+    while !is_stuck() {
+        while stuck.write(&[7; 65536]).is_ok() {}
     }
     round_trip(&mut core.connect(), CLOSE_OTHERS);
     wait_until(|| core.counters.connections.get() == 0);

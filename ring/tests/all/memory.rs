@@ -8,7 +8,7 @@ use ring::{PollMode, plan::Registered};
 use rustix::process::{Resource, Rlimit, getuid, setrlimit};
 
 use crate::machine::{Echo, Route};
-use crate::rig::{Core, config, folder, make_journal, round_trip};
+use crate::rig::{Core, config, folder, make_journal, round_trip, wait_until};
 
 const CHILD: &str = "RING_TEST_MEMLOCK_FOLDER";
 const NOBODY: u32 = 65534;
@@ -43,6 +43,27 @@ fn an_arena_beyond_the_limit_is_written_from_unregistered() {
     };
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn a_large_arena_is_written_from_before_and_after_it_is_registered() {
+    let folder = folder();
+    let shard = folder.path().join("shard");
+    make_journal(&shard);
+    let core = Core::with_arena(config(PollMode::Park), &shard, 128 << 20, |arena| {
+        Echo::new(Route::Durable, arena)
+    });
+    let [(_, registered)] = core.report.arenas[..] else { panic!("{:?}", core.report) };
+    assert!(matches!(registered, Registered::Soon | Registered::Yes | Registered::No { .. }));
+    let mut client = core.connect();
+    round_trip(&mut client, b"written at once");
+    if registered == Registered::Soon {
+        wait_until(|| core.counters.registered_arenas.get() == 1);
+    }
+    round_trip(&mut client, b"written by its place in the ring");
+    assert_eq!(core.counters.writes.get(), 2);
+    drop(client);
+    core.stop_cleanly();
 }
 
 fn run(folder: &std::path::Path) {

@@ -63,13 +63,25 @@ impl Core {
     ) -> Self {
         let mesh = mesh(1, 8).expect("eventfds");
         let boxes = mesh.data.into_iter().next().expect("one core");
-        Self::start(config, boxes, Some(folder), make)
+        Self::start(config, boxes, Some((folder, 8 << 20)), make)
+    }
+
+    /// The same with so large an arena.
+    pub(crate) fn with_arena(
+        config: ReactorConfig,
+        folder: &Path,
+        bytes: usize,
+        make: impl FnOnce(Option<Arena>) -> Echo + Send + 'static,
+    ) -> Self {
+        let mesh = mesh(1, 8).expect("eventfds");
+        let boxes = mesh.data.into_iter().next().expect("one core");
+        Self::start(config, boxes, Some((folder, bytes)), make)
     }
 
     pub(crate) fn start(
         config: ReactorConfig,
         boxes: Mailboxes<Mail>,
-        folder: Option<&Path>,
+        shard: Option<(&Path, usize)>,
         make: impl FnOnce(Option<Arena>) -> Echo + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -77,9 +89,9 @@ impl Core {
         let mut plan = Plan::new(config, boxes);
         plan.listeners.push((Listener::Node, listener));
         let mut arena = None;
-        if let Some(folder) = folder {
+        if let Some((folder, bytes)) = shard {
             let folder = ShardFolder::open(folder, SHARD, Duration::from_secs(10)).expect("usable");
-            let (memory, mapping) = map_pages(8 << 20).expect("memory");
+            let (memory, mapping) = map_pages(bytes).expect("memory");
             arena = Some(Arena::new(memory));
             plan.shards.push(PlannedShard { folder, arena: mapping });
         }

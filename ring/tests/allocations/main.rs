@@ -1,10 +1,6 @@
 //! In steady state a core allocates nothing: counted on its own thread, through receive, durable
 //! write, gathered send and mail.
 
-#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,30 +10,13 @@ use base::{
     Arena, ConnId, CoreId, Done, FileId, FileKind, Input, Instant, Listener, Machine, Now, Op,
     Output, Piece, Pin, Send, ShardId, Span, Token,
 };
-use ring::{Plan, PlannedShard, PollMode, ReactorConfig, ShardFolder, map_pages, mesh};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+use ring::{
+    CountingAllocator, Plan, PlannedShard, PollMode, ReactorConfig, ShardFolder, allocations,
+    map_pages, mesh,
+};
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 const SHARD: ShardId = ShardId(0);
 const FILE: FileId = FileId { shard: SHARD, kind: FileKind::Segment(0) };
@@ -122,7 +101,7 @@ impl Machine for Steady {
         match input {
             Input::Received { conn, bytes } => {
                 if bytes.first() == Some(&b'!') {
-                    self.marks.push(ALLOCATIONS.get());
+                    self.marks.push(allocations::taken());
                 }
                 self.write(conn, bytes);
             }

@@ -69,6 +69,9 @@ struct Common {
     topic: String,
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
+    /// Produce to this partition alone.
+    #[arg(long, global = true, value_name = "PARTITION")]
+    only: Option<i32>,
     /// Connections; at least one to each broker that leads a partition.
     #[arg(long, global = true, default_value_t = 1)]
     connections: usize,
@@ -109,6 +112,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         bootstrap: common.bootstrap.clone(),
         topic: common.topic.clone(),
         partitions: common.partitions,
+        only: common.only,
         connections: common.connections,
         shape: Shape { record_bytes: common.record_bytes, batch: common.batch },
         wait: if common.park { Wait::Park } else { Wait::Spin },

@@ -44,6 +44,18 @@ impl Plans {
         shards.chain([&self.control.shard]).map(|shard| shard.engine.arena_bytes()).sum()
     }
 
+    /// Buffers that the cores receive into.
+    pub(super) fn receive_bytes(&self) -> u64 {
+        let options = self.cores.iter().map(|core| &core.ring.config.net);
+        options.map(|net| u64::from(net.buffers) * u64::from(net.buffer_bytes)).sum()
+    }
+
+    /// Buffers for what is read from bins and written to them.
+    pub(super) fn bin_buffer_bytes(&self) -> u64 {
+        let shards = self.cores.iter().flat_map(|core| &core.shards);
+        shards.chain([&self.control.shard]).map(|shard| shard.engine.buffer_bytes()).sum()
+    }
+
     pub(super) fn stoppers(&self) -> Stoppers {
         Stoppers {
             cores: self.cores.iter().map(|core| core.ring.stopper()).collect(),

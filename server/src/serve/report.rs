@@ -57,9 +57,17 @@ impl Report {
         }
     }
 
-    pub(super) fn memory(&self, plans: &Plans) {
-        let bytes = ByteSize(plans.arena_bytes() >> 20 << 20);
-        print(format_args!("memory    {bytes} to mirror the journals"));
+    /// What is taken at the start and kept, and what comes on top.
+    pub(super) fn memory(&self, config: &Config, plans: &Plans) {
+        let mebibytes = |bytes: u64| ByteSize(bytes.next_multiple_of(1 << 20));
+        print(format_args!(
+            "memory    {} mirror the journals, {} receive, {} buffer bins; a connection adds what it \
+             has sent of a request, at most {}",
+            mebibytes(plans.arena_bytes()),
+            mebibytes(plans.receive_bytes()),
+            mebibytes(plans.bin_buffer_bytes()),
+            ByteSize(config.limits.request_bytes.into()),
+        ));
     }
 
     /// Says what a core's start lacked.

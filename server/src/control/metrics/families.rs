@@ -29,6 +29,11 @@ pub(super) const CORE: &[Family<ReactorCounters>] = &[
     counter("chiplog_core_submissions_total", "Operations begun.", |c| c.submissions.get()),
     counter("chiplog_core_completions_total", "Completions taken.", |c| c.completions.get()),
     counter("chiplog_core_strays_total", "Completions of no operation.", |c| c.strays.get()),
+    counter(
+        "chiplog_core_allocations_total",
+        "Times that the core took memory from the heap.",
+        |c| c.allocations.get(),
+    ),
     gauge("chiplog_core_workers", "Kernel threads that punted operations go to.", |c| {
         u64::from(ring::cpu::io_workers(c.thread.get()).unwrap_or(0))
     }),
@@ -43,6 +48,9 @@ pub(super) const CORE: &[Family<ReactorCounters>] = &[
     counter("chiplog_receives_starved_total", "Found no buffer.", |c| c.starved.get()),
     counter("chiplog_sent_bytes_total", "To clients.", |c| c.sent_bytes.get()),
     counter("chiplog_sends_total", "Sends that ended well.", |c| c.sends.get()),
+    gauge("chiplog_arenas_registered", "Journal memory that the kernel keeps at hand.", |c| {
+        c.registered_arenas.get()
+    }),
     counter("chiplog_disk_written_bytes_total", "To any file.", |c| c.written_bytes.get()),
     counter("chiplog_disk_writes_total", "Writes to any file.", |c| c.writes.get()),
     counter("chiplog_disk_read_bytes_total", "From any file.", |c| c.read_bytes.get()),
