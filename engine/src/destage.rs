@@ -18,7 +18,7 @@ use base::{Instant, Now, Offset, Seq};
 
 use crate::Mutant;
 use crate::bins::Class;
-use crate::extent::{EXTENT_BYTES, Extent, headers_crc, pages_for};
+use crate::extent::{EXTENT_BYTES, Extent, ExtentRecord, headers_crc, pages_for};
 use crate::partition::Partition;
 use crate::partitions::Slot;
 use crate::pass::{NotStaged, Pass, Staged};
@@ -36,6 +36,8 @@ pub(crate) struct Destage {
     /// By the oldest frame that the tail holds. An entry counts only if the partition's marks agree.
     queue: BinaryHeap<Reverse<(Seq, Slot)>>,
     pub(crate) pass: Option<Pass>,
+    /// Memory of the last pass, for the next.
+    pub(crate) spare_staged: Vec<(Staged, ExtentRecord)>,
     credit_bytes: u64,
     credited_at: Instant,
     pub(crate) extents: u64,
@@ -48,6 +50,7 @@ impl Destage {
         Self {
             queue: BinaryHeap::new(),
             pass: None,
+            spare_staged: Vec::new(),
             credit_bytes: CREDIT_MAX_BYTES,
             credited_at: Instant::default(),
             extents: 0,

@@ -80,7 +80,10 @@ impl Store {
     pub(crate) fn advance_pass(&mut self, now: Now, nothing_more: bool) {
         let Some(mut pass) = self.destage.pass.take() else { return };
         while self.step_pass(now, &mut pass, nothing_more) {}
-        if pass.stage != PassStage::Over {
+        if pass.stage == PassStage::Over {
+            pass.staged.clear();
+            self.destage.spare_staged = pass.staged;
+        } else {
             self.destage.pass = Some(pass);
         }
     }
@@ -158,7 +161,7 @@ impl Store {
             bin,
             writer,
             stage: PassStage::Filling,
-            staged: Vec::new(),
+            staged: core::mem::take(&mut self.destage.spare_staged),
             committed: 0,
             unsynced_bytes: 0,
             full: false,

@@ -10,20 +10,21 @@ mod flush;
 mod mailroom;
 mod snapshot;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::{
     Arena, ConnId, CoreId, Done, Input, Instant, Listener, Machine, Now, Output, ShardId, Token,
 };
 use engine::{Engine, Phase};
-use net::{ErrorCode, Outgoing, Session};
+use net::{Outgoing, Session};
 use replication::{ClusterState, Uuid};
 
 use crate::connection::{Connection, Connections};
-use crate::job::{Job, Part, Want};
+use crate::deadlines::Deadlines;
+use crate::job::{Job, Part};
 use crate::layout::Layout;
-use crate::mail::{Mail, Ticket};
+use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
 use crate::pool::Pool;
 use crate::serve::ProducerIds;
@@ -41,12 +42,10 @@ pub struct Core {
     pub(crate) connections: Connections,
     pub(crate) jobs: Slab<Job>,
     /// When jobs end by themselves.
-    pub(crate) deadlines: BTreeSet<(Instant, Ticket)>,
+    pub(crate) deadlines: Deadlines,
     pub(crate) pool: Pool,
     /// Where answers are written before they are queued.
     pub(crate) out: Outgoing,
-    pub(crate) spare_parts: Vec<Part>,
-    pub(crate) spare_wants: Vec<Result<Want, ErrorCode>>,
     /// Connections to look at when the turn ends.
     pub(crate) dirty: Vec<ConnId>,
     /// Connections whose next request waits for room.
@@ -97,11 +96,9 @@ impl Core {
             shards: engines.into_iter().map(|(shard, engine)| Shard::new(shard, engine)).collect(),
             connections: Connections::default(),
             jobs: Slab::default(),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             pool: Pool::default(),
             out: Outgoing::default(),
-            spare_parts: Vec::new(),
-            spare_wants: Vec::new(),
             dirty: Vec::with_capacity(256),
             stalled: VecDeque::new(),
             outputs: VecDeque::with_capacity(256),
@@ -134,11 +131,6 @@ impl Core {
         self.shards.iter_mut().find(|shard| shard.id == id)
     }
 
-    pub(crate) fn give_parts(&mut self, mut parts: Vec<Part>) {
-        parts.clear();
-        self.spare_parts = parts;
-    }
-
     /// Takes back what a job that is over held.
     pub(crate) fn give_job(&mut self, mut job: Job) {
         for part in job.parts.drain(..) {
@@ -146,10 +138,9 @@ impl Core {
                 self.drop_answer(answer);
             }
         }
-        self.spare_parts = job.parts;
-        if let Some(mut plan) = job.fetch {
-            plan.wants.clear();
-            self.spare_wants = plan.wants;
+        self.pool.give_parts(job.parts);
+        if let Some(plan) = job.fetch {
+            self.pool.give_wants(plan.wants);
         }
         self.pool.give_bytes(job.body);
     }
@@ -268,7 +259,7 @@ impl Machine for Core {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let job = self.deadlines.first().map(|(at, _)| *at);
+        let job = self.deadlines.first();
         self.shards.iter().filter_map(Shard::next_timeout).chain(job).min()
     }
 

@@ -11,6 +11,7 @@ mod commit;
 mod connection;
 pub mod control;
 mod core;
+mod deadlines;
 mod job;
 mod layout;
 mod mail;

@@ -108,11 +108,7 @@ impl Core {
 
     /// Ends jobs whose time is up.
     pub(crate) fn end_overdue_jobs(&mut self, now: Now) {
-        while let Some((at, ticket)) = self.deadlines.first().copied() {
-            if now.mono < at {
-                return;
-            }
-            self.deadlines.pop_first();
+        while let Some(ticket) = self.deadlines.pop_due(now.mono) {
             self.end_overdue_job(now, ticket);
         }
     }

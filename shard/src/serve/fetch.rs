@@ -28,7 +28,7 @@ impl Core {
         if view.session_id != 0 {
             return self.refuse_session(call);
         }
-        let mut wants = core::mem::take(&mut self.spare_wants);
+        let mut wants = self.pool.wants();
         for topic in &view.topics {
             for wanted in &topic.partitions {
                 let home = if topic.topic_id == Uuid::ZERO {
@@ -43,7 +43,8 @@ impl Core {
         let wait =
             Duration::from_millis(u64::try_from(view.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         let deadline = now.mono.plus(wait);
-        let mut job = Job::new(call, self.keep(call.body), Vec::new());
+        let parts = self.pool.parts();
+        let mut job = Job::new(call, self.keep(call.body), parts);
         job.fetch = Some(FetchPlan {
             deadline,
             min_bytes: u32::try_from(view.min_bytes).unwrap_or(0),
@@ -54,7 +55,7 @@ impl Core {
             wants,
         });
         let ticket = self.begin_job(job);
-        self.deadlines.insert((deadline, ticket));
+        self.deadlines.insert(deadline, ticket);
         self.read_parts(now, ticket);
         Served::Yes
     }
@@ -115,7 +116,7 @@ impl Core {
         let failed = job.parts.iter().any(is_failure);
         if plan.min_bytes <= found || failed || plan.deadline <= now.mono || job.parts.is_empty() {
             let deadline = plan.deadline;
-            self.deadlines.remove(&(deadline, ticket));
+            self.deadlines.remove(deadline, ticket);
             return self.finish_job(ticket);
         }
         self.park(now, ticket);

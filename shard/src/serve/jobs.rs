@@ -64,7 +64,7 @@ impl Core {
     pub(crate) fn abandon_job(&mut self, ticket: Ticket) {
         let Some(job) = self.jobs.remove(ticket) else { return };
         if let Some(plan) = &job.fetch {
-            self.deadlines.remove(&(plan.deadline, ticket));
+            self.deadlines.remove(plan.deadline, ticket);
         }
         self.give_job(job);
     }

@@ -37,7 +37,7 @@ impl Core {
         if self.shards.iter().any(|shard| shard.is_holding()) {
             return Served::Stall;
         }
-        let parts = core::mem::take(&mut self.spare_parts);
+        let parts = self.pool.parts();
         let mut walk = Walk { parts, frame: None, asks: Vec::new() };
         for topic in &view.topic_data {
             for data in &topic.partition_data {
@@ -61,7 +61,7 @@ impl Core {
         }
         write_response(&mut self.out, call.header.reply_to(), view, &walk.parts);
         self.reply_written(call.conn, gate(walk.frame));
-        self.give_parts(walk.parts);
+        self.pool.give_parts(walk.parts);
         Served::Yes
     }
 
@@ -105,7 +105,7 @@ impl Core {
             self.ask(now, self.asker(Ticket::NOBODY, part), home, Ask::Produce { batch });
         }
         let refused = walk.parts.iter().any(|part| matches!(part, Part::Refused(_)));
-        self.give_parts(walk.parts);
+        self.pool.give_parts(walk.parts);
         if refused { Served::Close } else { Served::Yes }
     }
 
