@@ -181,8 +181,11 @@ fn populate(start: NonNull<u8>, bytes: usize) -> Vec<JoinHandle<()>> {
         let thread = builder.spawn(move || {
             // Whoever serves comes first. At the wrong priority memory is touched all the same.
             let _ = rustix::process::nice(10);
-            let part = ptr::with_exposed_provenance_mut(address + from);
-            let _ = advise(part, share.min(bytes - from), Advice::LinuxPopulateWrite);
+            // Page by page: others may map memory in between.
+            for at in (from..bytes.min(from + share)).step_by(HUGE_BYTES) {
+                let page = ptr::with_exposed_provenance_mut(address + at);
+                let _ = advise(page, HUGE_BYTES.min(bytes - at), Advice::LinuxPopulateWrite);
+            }
         });
         thread.ok()
     };
