@@ -104,6 +104,12 @@ impl ClusterState {
         known.shard(shard).ok_or(Rejected::NoShard { node, shard })
     }
 
+    /// Whether the shard has started and is not taken for dead.
+    #[must_use]
+    pub fn is_up(&self, placement: Placement) -> bool {
+        self.shard(placement).is_ok_and(|shard| shard.boot.is_some() && !shard.fenced)
+    }
+
     pub(crate) fn topic(&self, topic: TopicNumber) -> Result<&Topic, Rejected> {
         self.topics.by_number(topic).map(AsRef::as_ref).ok_or(Rejected::NoTopic(topic))
     }

@@ -5,9 +5,18 @@
 //! ```
 //! Little-endian. The link brings framing and checksum, and has proven who speaks.
 
+mod detection;
+mod fence;
+
+use base::ShardId;
+
+pub use self::detection::{Beat, Heartbeat, PreFence, PreFenceAnswer, REPORTS_MAX, Reports, Slow};
+use self::detection::{put_dead, take_dead};
+pub use self::fence::{FENCE_PARTITIONS_MAX, Fence, FenceAnswers};
 use crate::DecodeError;
 use crate::cluster_log::message::RaftMessage;
-use crate::fields::{Fields, put_u8};
+use crate::fields::{Fields, put_list, put_u8};
+use crate::node::Boot;
 
 /// The longest message, in bytes: the link refuses longer ones before it takes memory for them.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -16,12 +25,30 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1 << 20;
 const VERSION: u8 = 1;
 
 const RAFT: u8 = 1;
+const FENCE: u8 = 16;
+const FENCE_ANSWERS: u8 = 17;
+const PRE_FENCE: u8 = 18;
+const PRE_FENCE_ANSWER: u8 = 19;
+const HEARTBEAT: u8 = 20;
+const DIED: u8 = 21;
+const REPORTS: u8 = 22;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlMessage {
     /// Of the cluster log.
     Raft(RaftMessage),
+    /// The control leader to every node that holds a partition without a leader.
+    Fence(Fence),
+    FenceAnswers(FenceAnswers),
+    PreFence(PreFence),
+    PreFenceAnswer(PreFenceAnswer),
+    /// To the control leader.
+    Heartbeat(Heartbeat),
+    /// The node's supervisor saw these boots of its shards end.
+    Died(Vec<(ShardId, Boot)>),
+    /// To the control leader, until the cluster log has it.
+    Reports(Reports),
 }
 
 impl ControlMessage {
@@ -33,6 +60,34 @@ impl ControlMessage {
             Self::Raft(message) => {
                 put_u8(&mut out, RAFT);
                 message.encode(&mut out);
+            }
+            Self::Fence(fence) => {
+                put_u8(&mut out, FENCE);
+                fence.encode(&mut out);
+            }
+            Self::FenceAnswers(answers) => {
+                put_u8(&mut out, FENCE_ANSWERS);
+                answers.encode(&mut out);
+            }
+            Self::PreFence(question) => {
+                put_u8(&mut out, PRE_FENCE);
+                question.encode(&mut out);
+            }
+            Self::PreFenceAnswer(answer) => {
+                put_u8(&mut out, PRE_FENCE_ANSWER);
+                answer.encode(&mut out);
+            }
+            Self::Heartbeat(heartbeat) => {
+                put_u8(&mut out, HEARTBEAT);
+                heartbeat.encode(&mut out);
+            }
+            Self::Died(dead) => {
+                put_u8(&mut out, DIED);
+                put_list(&mut out, dead, put_dead);
+            }
+            Self::Reports(reports) => {
+                put_u8(&mut out, REPORTS);
+                reports.encode(&mut out);
             }
         }
         debug_assert!(out.len() <= CONTROL_MESSAGE_BYTES_MAX, "{} bytes", out.len());
@@ -52,6 +107,13 @@ impl ControlMessage {
         }
         let message = match kind {
             RAFT => Self::Raft(RaftMessage::decode(&mut fields)?),
+            FENCE => Self::Fence(Fence::decode(&mut fields)?),
+            FENCE_ANSWERS => Self::FenceAnswers(FenceAnswers::decode(&mut fields)?),
+            PRE_FENCE => Self::PreFence(PreFence::decode(&mut fields)?),
+            PRE_FENCE_ANSWER => Self::PreFenceAnswer(PreFenceAnswer::decode(&mut fields)?),
+            HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut fields)?),
+            DIED => Self::Died(fields.list(14, take_dead)?),
+            REPORTS => Self::Reports(Reports::decode(&mut fields)?),
             kind => return Err(DecodeError::UnknownKind(kind)),
         };
         fields.end()?;

@@ -51,6 +51,16 @@ mutants! {
     VouchAtOnce = "vouch-at-once",
     /// A follower drops its records when the leader's log starts later, committed or not (I13).
     ResetOnAnyGap = "reset-on-any-gap",
+    /// Leaders are elected by the epoch of the last record, not of the last reign (H1).
+    ElectByLastRecord = "elect-by-last-record",
+    /// Leaders are elected by the length of their logs alone (H1).
+    ElectLongest = "elect-longest",
+    /// The answer of a log that is not proven counts in an election (H4, I8).
+    ElectUnproven = "elect-unproven",
+    /// The answer of an earlier boot counts in an election (H3, H7, I8).
+    ForgetIncarnation = "forget-incarnation",
+    /// While joint, a majority of the replicas to come elects (H6).
+    ElectByNewConfig = "elect-by-new-config",
     /// A follower believes any order of epochs: it listens to whoever speaks last (I1).
     FollowAnyone = "follow-anyone",
 }

@@ -50,7 +50,7 @@ pub(crate) fn reachable_leader(state: &ClusterState, partition: &Partition) -> O
 
 /// Whether the shard has yet to start, or is taken for dead.
 pub(crate) fn is_down(state: &ClusterState, placement: Placement) -> bool {
-    state.shard(placement).map_or(true, |shard| shard.fenced || shard.boot.is_none())
+    !state.is_up(placement)
 }
 
 fn node_broker(node: &Node) -> Broker<'_> {

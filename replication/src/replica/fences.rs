@@ -6,6 +6,7 @@ use base::{Epoch, PartitionId, Seq};
 
 use super::log::Log;
 use super::outgoing::{Event, FenceAnswer, Fenced, Outgoing};
+use crate::Planted;
 use crate::node::Boot;
 
 /// See the module's description.
@@ -36,13 +37,13 @@ impl Fences {
     pub(super) fn journaled<L: Log>(
         &mut self,
         log: &L,
+        planted: Planted,
         (token, seq, boot): (u64, Seq, Boot),
         promises: &[(PartitionId, Epoch)],
     ) {
         let answer = |(partition, _): &(PartitionId, Epoch)| {
             let view = log.view(*partition)?;
-            let last_epoch = log.reigns(*partition).last().map(|reign| reign.epoch);
-            Some(FenceAnswer { partition: *partition, last_epoch, view })
+            Some(FenceAnswer::new(planted, *partition, view, log.reigns(*partition)))
         };
         let answers = promises.iter().filter_map(answer).collect();
         self.journaled.push_back(Fenced { token, seq, boot, answers });

@@ -1,12 +1,12 @@
 //! What replication wants done.
 
-use base::{Epoch, LogEnd, Offset, PartitionId, Seq};
+use base::{Epoch, LogEnd, Offset, PartitionId, Reign, Seq};
 
 use super::log::LogView;
 use super::message::{Message, StreamId};
 use super::outbound::Lane;
-use crate::Placement;
 use crate::node::Boot;
+use crate::{Mutant, Placement, Planted};
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,4 +74,15 @@ pub struct FenceAnswer {
     /// The last reign in the log; `None` if it has none.
     pub last_epoch: Option<Epoch>,
     pub view: LogView,
+}
+
+impl FenceAnswer {
+    #[must_use]
+    pub fn new(planted: Planted, partition: PartitionId, view: LogView, reigns: &[Reign]) -> Self {
+        let mut last = reigns.last();
+        if planted.is(Mutant::ElectByLastRecord) {
+            last = reigns.iter().rev().find(|reign| reign.start < view.log_end.0);
+        }
+        Self { partition, last_epoch: last.map(|reign| reign.epoch), view }
+    }
 }

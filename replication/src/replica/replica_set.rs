@@ -299,7 +299,8 @@ impl ReplicaSet {
                     replica.yield_to(*epoch);
                 }
             }
-            self.fences.journaled(log, (token, seq, self.boot), &promises);
+            let planted = self.settings.planted;
+            self.fences.journaled(log, planted, (token, seq, self.boot), &promises);
         }
     }
 

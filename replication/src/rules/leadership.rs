@@ -169,6 +169,10 @@ impl ClusterState {
         }
     }
 
+    pub(crate) fn admits_caught_up(&self, one: &CaughtUp) -> bool {
+        self.check_caught_up(one).is_ok()
+    }
+
     fn check_caught_up(&self, one: &CaughtUp) -> Result<(), Rejected> {
         let (partition, _) = self.check_led(one.partition, one.epoch)?;
         let Placement { node, shard } = one.replica;

@@ -9,16 +9,16 @@ use replication::{
 
 const FIRST: PartitionId = PartitionId::new(TopicNumber(1), 0);
 
-fn at(node: u16) -> Placement {
+pub(crate) fn at(node: u16) -> Placement {
     Placement { node: NodeId(node), shard: ShardId(0) }
 }
 
-fn boot(boot: u32) -> Boot {
+pub(crate) fn boot(boot: u32) -> Boot {
     Boot { journal: 4, boot: Incarnation(boot) }
 }
 
 /// A cluster of `nodes` nodes with one shard each, all of which have booted once.
-fn cluster(nodes: u16) -> ClusterState {
+pub(crate) fn cluster(nodes: u16) -> ClusterState {
     let mut state = ClusterState::new(Uuid([7; 16]));
     let (cluster, voters) = (Uuid([7; 16]), Voters::default());
     decree(&mut state, Command::ClusterFormed { cluster, feature_level: 1, voters });
@@ -61,7 +61,7 @@ fn refusal(state: &ClusterState, command: Command) -> Rejected {
 }
 
 /// A topic with one partition on each list of nodes.
-fn create(name: &str, nodes: &[&[u16]]) -> Proposal {
+pub(crate) fn create(name: &str, nodes: &[&[u16]]) -> Proposal {
     let places = |nodes: &&[u16]| nodes.iter().map(|node| Place::Node(NodeId(*node))).collect();
     let mut uuid = [9; 16];
     uuid[..name.len()].copy_from_slice(name.as_bytes());

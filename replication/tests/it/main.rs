@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test: clippy exempts only functions marked so")]
 
 mod control_message;
+mod detector;
+mod fencing_messages;
 mod format;
 mod leadership;
 mod message;
