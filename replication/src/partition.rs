@@ -124,7 +124,14 @@ impl Partition {
             learners: self.learners.to_vec(),
         };
         let leader = self.leader.map(|leader| (leader.placement, leader.boot));
-        Assignment { partition: id, epoch: self.epoch, leader, config, insync_min }
+        Assignment {
+            partition: id,
+            epoch: self.epoch,
+            leader,
+            opened: self.opened,
+            config,
+            insync_min,
+        }
     }
 
     /// The only replica of a partition that has one: it needs nobody's consent to lead.

@@ -15,6 +15,8 @@ pub struct Assignment {
     pub epoch: Epoch,
     /// `None` while electing.
     pub leader: Option<(Placement, Boot)>,
+    /// The newest epoch that the cluster log knows to be opened at a quorum.
+    pub opened: Option<Epoch>,
     pub config: Config,
     /// Replicas that must hold a record durably before it is answered at acks=all; a majority at
     /// least, whatever stands here.

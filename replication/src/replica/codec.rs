@@ -59,9 +59,10 @@ impl<'a> Message<'a> {
                 header.encode_fields(out);
                 out.extend_from_slice(batches);
             }
-            Self::Heartbeat { stream, watermarks } => {
+            Self::Heartbeat { stream, last, watermarks } => {
                 put_u8(out, HEARTBEAT);
                 put_u64(out, stream.0);
+                put_u64(out, last.0);
                 put_list(out, watermarks, |out, watermark| watermark.encode(out));
             }
             Self::Vouch { stream, seq, partition, epoch } => {
@@ -96,6 +97,7 @@ impl<'a> Message<'a> {
             }
             HEARTBEAT => Self::Heartbeat {
                 stream: StreamId(fields.u64()?),
+                last: StreamSeq(fields.u64()?),
                 watermarks: fields.list(WATERMARK_BYTES, Watermark::decode)?,
             },
             VOUCH => Self::Vouch {

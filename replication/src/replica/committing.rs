@@ -2,7 +2,7 @@
 
 use base::{Committed, LogEnd, Offset};
 
-use super::leading::{HandOver, PeerProof};
+use super::leading::{HandOver, Peer, PeerProof};
 use super::log::Log;
 use super::outgoing::{Event, Outgoing};
 use super::replica_set::ReplicaSet;
@@ -77,6 +77,29 @@ impl ReplicaSet {
             let (epoch, to) = (leading.epoch, hand_over.to);
             let event = Event::HandOver { partition: id, epoch, to, log_end };
             self.outgoing.push_back(Outgoing::Event(event));
+        }
+    }
+
+    /// Tells the control core again what the cluster log should say by now: the first word may have
+    /// been lost with whoever was to propose it.
+    pub(super) fn announce_again(&mut self) {
+        for replica in self.table.iter() {
+            let Some(leading) = replica.leading() else { continue };
+            let (partition, epoch) = (replica.id, leading.epoch);
+            let assignment = &replica.assignment;
+            if leading.is_open && assignment.opened < Some(epoch) {
+                let opened = Event::Opened { partition, epoch };
+                self.outgoing.push_back(Outgoing::Event(opened));
+            }
+            let learners = &assignment.config.learners;
+            let learns =
+                |peer: &&Peer| peer.proof == PeerProof::Proven && learners.contains(&peer.replica);
+            for peer in leading.peers.iter().filter(learns) {
+                let Some(stream) = self.outbound.get(&peer.replica) else { continue };
+                let (replica, boot) = (peer.replica, stream.boot);
+                let caught_up = Event::CaughtUp { partition, epoch, replica, boot };
+                self.outgoing.push_back(Outgoing::Event(caught_up));
+            }
         }
     }
 }

@@ -10,14 +10,21 @@
 
 use base::{Epoch, Offset, Reign};
 
-/// Reigns and end of a log.
+use super::log::LogView;
+
+/// Reigns and ends of a log. What lies before its start was committed, and is like everybody's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lineage<'a> {
     pub reigns: &'a [Reign],
+    pub start: Offset,
     pub end: Offset,
 }
 
-impl Lineage<'_> {
+impl<'a> Lineage<'a> {
+    pub(super) fn of(reigns: &'a [Reign], view: &LogView) -> Self {
+        Self { reigns, start: view.log_start.0, end: view.log_end.0 }
+    }
+
     /// The newest epoch of this log that stands in `other` too.
     fn common(&self, other: Lineage<'_>) -> Option<Epoch> {
         self.reigns
@@ -69,14 +76,8 @@ impl Junction {
             let end = leader.end_of(epoch).min(follower.end_of(epoch));
             return Self { end, epoch: Some(epoch) };
         }
-        if follower.reigns.is_empty() {
-            // No record, wherever its log begins.
-            return Self { end: follower.end.min(leader.end), epoch: None };
-        }
-        // Nothing of the follower's own is in the leader's log.
-        let starts = leader.reigns.first().into_iter().chain(follower.reigns.first());
-        let end = starts.map(|reign| reign.start).fold(follower.end, Offset::min);
-        Self { end, epoch: None }
+        // Every record that the follower holds is its own.
+        Self { end: follower.start.min(leader.end), epoch: None }
     }
 
     /// Whether `follower` holds something behind the junction.
@@ -95,49 +96,50 @@ mod tests {
         list.iter().map(reign).collect()
     }
 
-    fn junction(
-        leader: (&[(u32, u64)], u64),
-        follower: (&[(u32, u64)], u64),
-    ) -> (u64, Option<u32>, bool) {
+    type Log<'a> = (&'a [(u32, u64)], u64, u64);
+
+    fn junction(leader: Log<'_>, follower: Log<'_>) -> (u64, Option<u32>, bool) {
         let (own, theirs) = (reigns(leader.0), reigns(follower.0));
-        let follower = Lineage { reigns: &theirs, end: Offset(follower.1) };
-        let junction = Junction::of(Lineage { reigns: &own, end: Offset(leader.1) }, follower);
+        let lineage = |reigns, (_, start, end): Log<'_>| {
+            let (start, end) = (Offset(start), Offset(end));
+            Lineage { reigns, start, end }
+        };
+        let follower = lineage(&theirs, follower);
+        let junction = Junction::of(lineage(&own, leader), follower);
         (junction.end.0, junction.epoch.map(|epoch| epoch.0), junction.cuts(follower))
     }
 
     #[test]
     fn logs_part_where_the_first_of_them_leaves_the_greatest_common_epoch() {
-        let leader = (&[(3, 0), (5, 40), (9, 70)][..], 90);
-        assert_eq!(junction(leader, (&[(3, 0), (5, 40), (6, 55)], 80)), (55, Some(5), true));
-        assert_eq!(junction(leader, (&[(3, 0), (5, 40)], 80)), (70, Some(5), true));
-        assert_eq!(junction(leader, (&[(3, 0), (5, 40)], 60)), (60, Some(5), false));
-        assert_eq!(junction(leader, (&[(3, 0), (4, 20), (6, 55)], 80)), (20, Some(3), true));
-        assert_eq!(junction(leader, (&[(3, 0), (5, 40), (9, 70)], 75)), (75, Some(9), false));
+        let leader = (&[(3, 0), (5, 40), (9, 70)][..], 0, 90);
+        assert_eq!(junction(leader, (&[(3, 0), (5, 40), (6, 55)], 0, 80)), (55, Some(5), true));
+        assert_eq!(junction(leader, (&[(3, 0), (5, 40)], 0, 80)), (70, Some(5), true));
+        assert_eq!(junction(leader, (&[(3, 0), (5, 40)], 0, 60)), (60, Some(5), false));
+        assert_eq!(junction(leader, (&[(3, 0), (4, 20), (6, 55)], 0, 80)), (20, Some(3), true));
+        assert_eq!(junction(leader, (&[(3, 0), (5, 40), (9, 70)], 0, 75)), (75, Some(9), false));
     }
 
     #[test]
     fn an_empty_reign_of_the_follower_goes_although_no_record_does() {
-        assert_eq!(
-            junction((&[(3, 0), (9, 70)], 90), (&[(3, 0), (5, 40)], 40)),
-            (40, Some(3), true)
-        );
+        let leader = (&[(3, 0), (9, 70)][..], 0, 90);
+        assert_eq!(junction(leader, (&[(3, 0), (5, 40)], 0, 40)), (40, Some(3), true));
     }
 
     #[test]
-    fn without_a_common_epoch_the_follower_keeps_what_lies_before_both() {
-        assert_eq!(junction((&[(3, 0), (9, 70)], 90), (&[], 0)), (0, None, false));
-        assert_eq!(junction((&[(9, 70)], 90), (&[(3, 0)], 40)), (0, None, true));
-        assert_eq!(junction((&[(9, 70)], 90), (&[], 80)), (80, None, false));
+    fn without_a_common_epoch_the_follower_keeps_what_was_committed_and_deleted() {
+        assert_eq!(junction((&[(3, 0), (9, 70)], 0, 90), (&[], 0, 0)), (0, None, false));
+        assert_eq!(junction((&[(9, 70)], 75, 90), (&[(3, 0)], 0, 40)), (0, None, true));
+        assert_eq!(junction((&[(9, 70)], 70, 90), (&[], 80, 80)), (80, None, false));
+        // Epoch 5 left no record in the leader's log, epoch 3 none in the follower's.
+        assert_eq!(junction((&[(3, 0), (9, 70)], 0, 90), (&[(5, 70)], 70, 70)), (70, None, true));
     }
 
     #[test]
     fn offsets_lie_in_reigns() {
         let own = reigns(&[(3, 0), (5, 40)]);
-        let lineage = Lineage { reigns: &own, end: Offset(60) };
+        let lineage = Lineage { reigns: &own, start: Offset(0), end: Offset(60) };
         assert_eq!(lineage.at(Offset(40)).map(|reign| reign.epoch), Some(Epoch(5)));
-        assert_eq!(
-            (lineage.end_at(Offset(39)), lineage.end_at(Offset(40))),
-            (Offset(40), Offset(60))
-        );
+        let ends = (lineage.end_at(Offset(39)), lineage.end_at(Offset(40)));
+        assert_eq!(ends, (Offset(40), Offset(60)));
     }
 }

@@ -49,16 +49,17 @@ impl ReplicaSet {
     }
 
     pub(super) fn talk(&mut self, slot: usize, to: Placement) -> Option<Talk<'_>> {
+        let planted = self.settings.planted;
         let stream = self.outbound.get_mut(&to)?;
         let replica = self.table.get_mut(slot)?;
         let (id, config_version) = (replica.id, replica.assignment.config.version);
         let leading = replica.leading_mut()?;
         let peer = leading.peers.iter().position(|peer| peer.replica == to)?;
-        Some(Talk { id, slot, to, config_version, leading, peer, stream })
+        Some(Talk { id, slot, to, config_version, leading, peer, stream, planted })
     }
 
-    /// Batches of `order` were read: `bytes` bytes up to `end`. Returns the header to send before
-    /// them, at once; `None` if they are not wanted any more. With no bytes, the read failed.
+    /// Batches of `order` were read: `bytes` bytes up to `end`; none if the read failed. True if they
+    /// are wanted: [`Outgoing::Append`] then says when it is their turn. Else drop them.
     pub fn attach<L: Log>(
         &mut self,
         now: Now,
@@ -66,10 +67,14 @@ impl ReplicaSet {
         order: &ReadOrder,
         end: Offset,
         bytes: u32,
-    ) -> Option<AppendHeader> {
+    ) -> bool {
         let header = self.attach_one(now, log, order, end, bytes);
+        if let Some(header) = header {
+            let (to, ticket) = (order.to, order.ticket);
+            self.outgoing.push_back(Outgoing::Append { to, header, ticket });
+        }
         self.feed(now, log, order.to);
-        header
+        header.is_some()
     }
 
     fn attach_one<L: Log>(
@@ -111,7 +116,7 @@ impl ReplicaSet {
         let Some(own) = self.outbound.get_mut(&from).filter(|own| own.id == stream) else { return };
         own.heard_at = now.mono;
         if own.next_seq() <= seq {
-            self.outgoing.push_back(Outgoing::Break { peer: from, stream });
+            self.outgoing.push_back(Outgoing::Break { peer: from, stream, dialled: true });
             return;
         }
         while let Some(sent) = self.outbound.get_mut(&from).and_then(|own| own.pop_acked(seq)) {
@@ -168,8 +173,10 @@ impl ReplicaSet {
         }
         let Some(view) = log.view(nack.partition) else { return };
         match nack.cause {
+            // In mid-stream, the follower has forgotten the conversation: it begins again.
             NackCause::Position => {
-                if !talk.resume(now, log, (&view, nack), generation) {
+                let is_answer = talk.peer().stage == Stage::Opening;
+                if !is_answer || !talk.resume(now, log, (&view, nack), generation) {
                     talk.wait_until(now.mono.plus(retry));
                 }
             }
@@ -201,14 +208,14 @@ impl ReplicaSet {
             return;
         }
         (stream.sent_at, stream.told_at) = (now.mono, now.mono);
-        let id = stream.id;
+        let (id, last) = (stream.id, stream.last_seq());
         let untold = core::mem::take(&mut stream.untold);
         let watermarks: Vec<Watermark> =
             untold.into_iter().filter_map(|slot| self.tell(log, slot, to)).collect();
         let mut chunks = watermarks.chunks(WATERMARKS_MAX);
         let mut next = Some(chunks.next().unwrap_or_default());
         while let Some(watermarks) = next {
-            let message = Message::Heartbeat { stream: id, watermarks: watermarks.to_vec() };
+            let message = Message::Heartbeat { stream: id, last, watermarks: watermarks.to_vec() };
             self.outgoing.push_back(Outgoing::Message { to, message });
             next = chunks.next();
         }

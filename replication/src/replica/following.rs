@@ -69,7 +69,11 @@ impl ReplicaSet {
         }
         if !are_contiguous(header.previous, batches) {
             // TCP's checksum let it through: what follows cannot be trusted either.
-            self.outgoing.push_back(Outgoing::Break { peer: from, stream: header.stream });
+            self.outgoing.push_back(Outgoing::Break {
+                peer: from,
+                stream: header.stream,
+                dialled: false,
+            });
             return;
         }
         let taken = self.take_batches(now, log, from, header, batches);
@@ -92,19 +96,23 @@ impl ReplicaSet {
         self.owe(log, place, id, taken);
     }
 
-    /// Watermarks of partitions that no append told of.
+    /// Watermarks of partitions that no append told of. `place` is of the newest message before.
     pub(super) fn heartbeat<L: Log>(
         &mut self,
         now: Now,
         log: &mut L,
-        (from, stream): (Placement, StreamId),
+        place: Place,
         watermarks: &[Watermark],
     ) {
-        let Some(inbound) = self.inbound.get_mut(&from).filter(|own| own.id == stream) else {
-            return;
-        };
+        let Place { from, stream, seq } = place;
+        let inbound = self.inbound.get_mut(&from).filter(|own| own.id == stream);
+        let Some(inbound) = inbound else { return };
         inbound.heard_at = now.mono;
         inbound.alive_due = true;
+        if inbound.misses(seq) {
+            let lost = Outgoing::Break { peer: from, stream, dialled: false };
+            return self.outgoing.push_back(lost);
+        }
         for watermark in watermarks {
             let leader = Leader { placement: from, epoch: watermark.epoch, stream };
             if self.listens(log, watermark.partition, leader).is_ok() {
@@ -122,7 +130,8 @@ impl ReplicaSet {
             Arrival::Next => true,
             Arrival::Again => false,
             Arrival::Gap => {
-                let lost = Outgoing::Break { peer: place.from, stream: place.stream };
+                let lost =
+                    Outgoing::Break { peer: place.from, stream: place.stream, dialled: false };
                 self.outgoing.push_back(lost);
                 false
             }
@@ -332,17 +341,21 @@ impl ReplicaSet {
             log.start_over(now, id, open.log_start.0, false)?;
             return Ok(());
         }
-        let own = Lineage { reigns: log.reigns(id), end: view.log_end.0 };
-        let theirs = Lineage { reigns: &opening.history, end: opening.log_end.0 };
+        let own = Lineage::of(log.reigns(id), &view);
+        let (start, end) = (open.log_start.0, opening.log_end.0);
+        let theirs = Lineage { reigns: &opening.history, start, end };
         let joins = self.junction(theirs, own, &view);
         let cuts = joins.cuts(own);
         let last_epoch = own.last_epoch();
-        if joins.end < view.committed.0 {
+        let keeps = joins.end.max(open.log_start.0);
+        if keeps < view.committed.0 {
             return Err(self.contradict(id, &view, joins.end, leader.placement));
         }
         let resets = planted.is(Mutant::ResetOnAnyGap) && cuts;
-        if joins.end < open.log_start.0 || resets {
-            log.start_over(now, id, open.log_start.0, true)?;
+        // Nothing in common, or all of it deleted by the leader.
+        if (joins.epoch.is_none() && cuts) || joins.end < open.log_start.0 || resets {
+            let at = if resets { open.log_start.0 } else { keeps };
+            log.start_over(now, id, at, true)?;
         } else if cuts {
             log.truncate(now, id, joins.end)?;
         }

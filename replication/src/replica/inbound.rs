@@ -63,6 +63,11 @@ impl Inbound {
         Arrival::Next
     }
 
+    /// Whether a message up to `seq` should have arrived and has not.
+    pub(super) fn misses(&self, seq: StreamSeq) -> bool {
+        self.arrived < seq
+    }
+
     /// The newest message, once frame `frame` is durable: it was refused if there is a `nack`.
     pub(super) fn owe(&mut self, frame: Seq, nack: Option<Nack>) {
         let seq = self.arrived;

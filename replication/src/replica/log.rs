@@ -99,7 +99,9 @@ pub enum Proof {
     Clean,
     /// It does if the device told the truth: the last frames, never acked, are torn.
     Torn,
-    /// It may have lost something: nothing of it counts, and it is to be built anew.
+    /// It may have lost something: nothing of it counts, and it is to be built anew. Also a log that
+    /// was made on a journal which recovery found damaged, for a partition that the cluster had
+    /// known before: its creation may be what was lost.
     Suspect,
     /// It was built anew from a leader's log and does not reach far enough yet.
     Rebuilding,

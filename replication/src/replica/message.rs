@@ -60,8 +60,10 @@ pub enum Message<'a> {
         header: AppendHeader,
         batches: &'a [u8],
     },
+    /// `last`: the newest numbered message before it.
     Heartbeat {
         stream: StreamId,
+        last: StreamSeq,
         watermarks: Vec<Watermark>,
     },
     /// The follower's log holds all that it ever helped to commit: it may count again.

@@ -100,6 +100,10 @@ impl Outbound {
         self.next
     }
 
+    pub(super) fn last_seq(&self) -> StreamSeq {
+        StreamSeq(self.next.0 - 1)
+    }
+
     pub(super) fn push(&mut self, now: Now, mut sent: Sent) -> StreamSeq {
         sent.seq = self.next;
         self.next = self.next.next();

@@ -3,7 +3,7 @@
 use base::{Epoch, LogEnd, Offset, PartitionId, Reign, Seq};
 
 use super::log::LogView;
-use super::message::{Message, StreamId};
+use super::message::{AppendHeader, Message, StreamId};
 use super::outbound::Lane;
 use crate::node::Boot;
 use crate::{Mutant, Placement, Planted};
@@ -15,10 +15,13 @@ pub enum Outgoing {
     /// Send it to `to`: what a leader says on the connection dialled to `to`, what a follower says
     /// on the one that `to` dialled; [`Message`] tells which. Lost with its connection.
     Message { to: Placement, message: Message<'static> },
-    /// Take whole batches off the log, then say `ReplicaSet::attach`.
+    /// Take whole batches off the log, then say [`super::ReplicaSet::attach`].
     Read(ReadOrder),
-    /// Close that connection: what came over it, or did not, cannot be trusted.
-    Break { peer: Placement, stream: StreamId },
+    /// Send `header`, and behind it the batches that were read for `ticket`: it is their turn.
+    Append { to: Placement, header: AppendHeader, ticket: u64 },
+    /// Close that connection, which this shard `dialled` or accepted: what came over it, or did not,
+    /// cannot be trusted.
+    Break { peer: Placement, stream: StreamId, dialled: bool },
     /// Tell the control core.
     Event(Event),
 }
@@ -58,7 +61,7 @@ pub enum Event {
 /// The log as of a fence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fenced {
-    /// What `ReplicaSet::fence` was given.
+    /// What [`super::ReplicaSet::fence`] was given.
     pub token: u64,
     pub seq: Seq,
     pub boot: Boot,

@@ -27,7 +27,8 @@ use crate::{LogIndex, Placement};
 /// [`handle`](Self::handle) · [`appended`](Self::appended) after its own appends,
 /// [`advanced`](Self::advanced) when durable ends moved · [`turn`](Self::turn) at the end of a turn,
 /// then [`poll`](Self::poll) until `None`; an [`Outgoing::Read`] is answered by
-/// [`attach`](Self::attach).
+/// [`attach`](Self::attach), at once or when the disk has answered. What goes to one peer must leave
+/// in the order in which it was polled.
 #[derive(Debug)]
 pub struct ReplicaSet {
     pub(super) me: Placement,
@@ -46,6 +47,7 @@ pub struct ReplicaSet {
     pub(super) outgoing: VecDeque<Outgoing>,
     tickets: u64,
     streams: u32,
+    announced_at: Instant,
 }
 
 impl ReplicaSet {
@@ -65,6 +67,7 @@ impl ReplicaSet {
             outgoing: VecDeque::new(),
             tickets: 0,
             streams: 0,
+            announced_at: Instant(0),
         }
     }
 
@@ -233,8 +236,8 @@ impl ReplicaSet {
             Message::Hello(_) | Message::Proof { .. } => {}
             Message::EpochOpen(open) => self.epoch_open(now, log, from, &open),
             Message::Append { header, batches } => self.append(now, log, from, &header, batches),
-            Message::Heartbeat { stream, watermarks } => {
-                self.heartbeat(now, log, (from, stream), &watermarks);
+            Message::Heartbeat { stream, last, watermarks } => {
+                self.heartbeat(now, log, Place { from, stream, seq: last }, &watermarks);
             }
             Message::Vouch { stream, seq, partition, epoch } => {
                 self.vouch(now, log, Place { from, stream, seq }, (partition, epoch));
@@ -341,6 +344,10 @@ impl ReplicaSet {
         }
         self.fences.answer(durable, &mut self.outgoing);
         self.answer_leaders(durable);
+        if self.announced_at.plus(self.settings.announce) <= now.mono {
+            self.announced_at = now.mono;
+            self.announce_again();
+        }
         let peers: Vec<Placement> = self.outbound.keys().copied().collect();
         for to in peers {
             self.retry(now, to);
@@ -381,7 +388,8 @@ impl ReplicaSet {
     /// When [`ReplicaSet::turn`] is wanted even if nothing happens.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.outbound.values().map(|stream| stream.next_timeout(&self.settings)).min()
+        let streams = self.outbound.values().map(|stream| stream.next_timeout(&self.settings));
+        streams.chain([self.announced_at.plus(self.settings.announce)]).min()
     }
 
     pub(super) fn next_ticket(&mut self) -> u64 {

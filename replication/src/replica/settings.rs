@@ -23,6 +23,8 @@ pub struct Settings {
     pub retry: Duration,
     /// The same for one that is halted, or listens to a newer leader.
     pub retry_hopeless: Duration,
+    /// What the cluster log does not say yet is announced again after that.
+    pub announce: Duration,
     pub planted: Planted,
 }
 
@@ -38,6 +40,7 @@ impl Default for Settings {
             insync_lag_max: Duration::from_secs(10),
             retry: Duration::from_millis(10),
             retry_hopeless: Duration::from_millis(500),
+            announce: Duration::from_secs(1),
             planted: Planted::default(),
         }
     }

@@ -16,6 +16,7 @@ use super::log::{Log, LogView};
 use super::message::{AppendHeader, EpochOpen, Message, Nack, Opening, StreamSeq};
 use super::outbound::{Lane, MESSAGE_BYTES, Outbound, Sent, SentKind};
 use super::outgoing::ReadOrder;
+use crate::mutant::{Mutant, Planted};
 use crate::{LogIndex, Placement};
 
 /// One follower of one partition, with all that is needed to talk to it.
@@ -27,6 +28,7 @@ pub(super) struct Talk<'a> {
     pub leading: &'a mut Leading,
     pub peer: usize,
     pub stream: &'a mut Outbound,
+    pub planted: Planted,
 }
 
 /// What became of a turn of a follower.
@@ -114,8 +116,11 @@ impl Talk<'_> {
         (view, nack): (&LogView, &Nack),
         generation: u64,
     ) -> bool {
-        let own = Lineage { reigns: log.reigns(self.id), end: view.log_end.0 };
-        let theirs = Lineage { reigns: &nack.history, end: nack.log_end.0 };
+        let own = Lineage::of(log.reigns(self.id), view);
+        let (reigns, end) = (&nack.history[..], nack.log_end.0);
+        // It has cut its log already: without a reign there is no record left.
+        let start = if reigns.is_empty() { end } else { Offset::ZERO };
+        let theirs = Lineage { reigns, start, end };
         if Junction::of(own, theirs).cuts(theirs) || nack.log_end.0 < view.log_start.0 {
             return false;
         }
@@ -149,7 +154,7 @@ impl Talk<'_> {
         view: &LogView,
         (ticket, lane, bytes_max): (u64, Lane, u32),
     ) -> Fed {
-        let own = Lineage { reigns: log.reigns(self.id), end: view.log_end.0 };
+        let own = Lineage::of(log.reigns(self.id), view);
         let peer = &mut self.leading.peers[self.peer];
         if peer.reading.is_some() {
             return Fed::Idle;
@@ -164,7 +169,9 @@ impl Talk<'_> {
         {
             return Fed::Message(self.pass_reign(now, view, reign));
         }
-        if peer.is_whole() {
+        let vouches_at_once =
+            self.planted.is(Mutant::VouchAtOnce) && matches!(peer.proof, PeerProof::From(_));
+        if peer.is_whole() || vouches_at_once {
             return Fed::Message(self.vouch(now));
         }
         let (from, until) = (peer.next, own.end_at(peer.next));

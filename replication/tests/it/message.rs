@@ -138,9 +138,13 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         (append_header(), vec(any::<u8>(), 0..200)).prop_map(move |(header, batches)| encoded(
             Message::Append { header, batches: &batches }
         )),
-        (any::<u64>(), vec(watermark(), 0..5)).prop_map(move |(stream, watermarks)| encoded(
-            Message::Heartbeat { stream: StreamId(stream), watermarks }
-        )),
+        (any::<(u64, u64)>(), vec(watermark(), 0..5)).prop_map(
+            move |((stream, last), watermarks)| encoded(Message::Heartbeat {
+                stream: StreamId(stream),
+                last: StreamSeq(last),
+                watermarks
+            })
+        ),
         (any::<(u64, u64, u32)>(), partition()).prop_map(
             move |((stream, seq, epoch), partition)| encoded(Message::Vouch {
                 stream: StreamId(stream),
@@ -207,7 +211,8 @@ proptest! {
 #[test]
 fn a_count_beyond_the_bytes_takes_no_memory() {
     let mut frame = Vec::new();
-    Message::Heartbeat { stream: StreamId(1), watermarks: Vec::new() }.encode(&mut frame);
+    let (stream, last) = (StreamId(1), StreamSeq(2));
+    Message::Heartbeat { stream, last, watermarks: Vec::new() }.encode(&mut frame);
     let count_at = frame.len() - 4;
     frame[count_at..].copy_from_slice(&u32::MAX.to_le_bytes());
     let claimed = DecodeError::Count { claimed: u32::MAX, bytes: 0 };
