@@ -8,6 +8,7 @@ pub mod arena;
 pub mod batch;
 pub mod bounded;
 pub mod crc;
+pub mod decompress;
 pub mod disk;
 pub mod epoch_history;
 pub mod framer;
@@ -19,6 +20,7 @@ pub mod time;
 
 pub use arena::{Arena, Draft, Pin, Span};
 pub use batch::{Batch, BatchError};
+pub use decompress::decompress;
 pub use disk::{Done, FileId, FileKind, IoError, Op, Token};
 pub use epoch_history::{EpochHistory, Reign};
 pub use framer::{DEFAULT_FRAME_BYTES_MAX, FrameError, Framer};

@@ -1,7 +1,8 @@
 //! From a time to an offset: Kafka's ListOffsets by timestamp.
 //!
 //! Extents and runs know the largest timestamp of their batches, batches know that of their records.
-//! So the search goes down in steps, and reads at most the extents whose word it must check.
+//! So the search goes down in steps, reads at most the extents whose word it must check, and
+//! decompresses one batch.
 
 use base::batch::records;
 use base::{Arena, Batch, Epoch, Offset, PartitionId};
@@ -14,6 +15,10 @@ use crate::read::Purpose;
 use crate::store::Store;
 use crate::tail::walk;
 
+/// A batch that decompresses to more is not searched: that would hold up the whole shard for longer
+/// than a device write.
+const DECOMPRESSED_BYTES_MAX: usize = 16 << 20;
+
 /// A record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeHit {
@@ -21,8 +26,8 @@ pub struct TimeHit {
     /// Milliseconds since 1970.
     pub timestamp_ms: i64,
     pub epoch: Epoch,
-    /// False: the batch at `offset` is compressed, and the record is somewhere in it; the timestamp
-    /// is the batch's largest.
+    /// False: the record is at `offset` or behind it in the same batch, which does not decompress, or
+    /// to too much; the timestamp is the batch's largest.
     pub exact: bool,
 }
 
@@ -147,15 +152,24 @@ fn first_of(batch: &Batch<'_>, question: Question) -> Option<TimeHit> {
         let timestamp_ms = batch.max_timestamp();
         return Some(TimeHit { offset: base.max(from), timestamp_ms, epoch, exact: true });
     }
-    if batch.codec() != 0 {
-        let timestamp_ms = batch.max_timestamp();
-        return Some(TimeHit { offset: base, timestamp_ms, epoch, exact: false });
-    }
-    let hits = records(batch.records()).map(|record| TimeHit {
+    let somewhere = TimeHit {
+        offset: base.max(from),
+        timestamp_ms: batch.max_timestamp(),
+        epoch,
+        exact: false,
+    };
+    let Ok(plain) = base::decompress(batch.codec(), batch.records(), DECOMPRESSED_BYTES_MAX) else {
+        return Some(somewhere);
+    };
+    let hits = records(&plain).map(|record| TimeHit {
         offset: base.plus(u64::from(record.offset_delta)),
         timestamp_ms: batch.base_timestamp().wrapping_add(record.timestamp_delta),
         epoch,
         exact: true,
     });
-    hits.into_iter().find(|hit| from <= hit.offset && since_ms <= hit.timestamp_ms)
+    let hit = hits.into_iter().find(|hit| from <= hit.offset && since_ms <= hit.timestamp_ms);
+    // A compressed batch whose header promises what its records do not hold ends the search: else a
+    // client could have one question decompress all that it ever wrote.
+    let lied = batch.codec() != 0 && from <= base;
+    hit.or_else(|| lied.then_some(somewhere))
 }

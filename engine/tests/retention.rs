@@ -4,7 +4,8 @@
 
 mod common;
 
-use base::{Offset, PartitionId};
+use base::batch::BatchBuilder;
+use base::{Batch, Offset, PartitionId};
 use common::{Rig, batch, config, id, producer_batch};
 use engine::{PartitionSettings, TimeLookup};
 
@@ -141,11 +142,66 @@ fn records_are_found_by_time_in_bins_and_in_memory() {
     assert_eq!(rig.lookup(lookup).unwrap().offset, Offset(50), "not what was deleted");
 }
 
+/// `batch` with its records compressed by snappy.
+fn compressed(batch: &[u8]) -> Vec<u8> {
+    let (header, records) = batch.split_at(Batch::HEADER_BYTES);
+    let small = snap::raw::Encoder::new().compress_vec(records).unwrap();
+    let mut batch = [header, &small].concat();
+    let length = (batch.len() - Batch::PREFIX_BYTES) as u32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[22] |= 2;
+    let crc = base::crc::crc32c(&batch[Batch::CRC_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+#[test]
+fn a_lookup_finds_the_record_within_a_compressed_batch() {
+    let mut rig = Rig::new(config());
+    rig.create(id(0), 1);
+    for first in [100, 200] {
+        let mut builder = BatchBuilder::new(first);
+        for at in first..first + 100 {
+            builder.push(at, None, Some(b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), &[]);
+        }
+        let appended = rig.append(id(0), &compressed(&builder.build())).unwrap();
+        rig.settle(appended.seq);
+    }
+    let mut found = |since| {
+        let lookup = rig.engine.lookup_time(id(0), since).unwrap();
+        rig.lookup(lookup).map(|hit| (hit.offset.0, hit.timestamp_ms, hit.exact))
+    };
+    assert_eq!(found(0), Some((0, 100, true)));
+    assert_eq!(found(177), Some((77, 177, true)));
+    assert_eq!(found(299), Some((199, 299, true)));
+    assert_eq!(found(300), None);
+    let max = rig.engine.max_timestamp(id(0)).unwrap();
+    assert_eq!(rig.lookup(max).unwrap().offset, Offset(199));
+}
+
+#[test]
+fn a_compressed_batch_that_is_none_is_found_as_a_whole() {
+    let mut rig = Rig::new(config());
+    rig.create(id(0), 1);
+    let mut builder = BatchBuilder::new(100);
+    builder.push(100, None, Some(b"x"), &[]);
+    builder.push(200, None, Some(b"x"), &[]);
+    let mut batch = builder.build();
+    batch[22] |= 4; // the records are no zstd
+    let crc = base::crc::crc32c(&batch[Batch::CRC_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let appended = rig.append(id(0), &batch).unwrap();
+    rig.settle(appended.seq);
+    let lookup = rig.engine.lookup_time(id(0), 150).unwrap();
+    let hit = rig.lookup(lookup).unwrap();
+    assert_eq!((hit.offset, hit.timestamp_ms, hit.exact), (Offset(0), 200, false));
+}
+
 #[test]
 fn a_lookup_finds_the_record_within_its_batch() {
     let mut rig = Rig::new(config());
     rig.create(id(0), 1);
-    let mut builder = base::batch::BatchBuilder::new(100);
+    let mut builder = BatchBuilder::new(100);
     for at in [100, 300, 200, 400] {
         builder.push(at, None, Some(b"x"), &[]);
     }

@@ -1,10 +1,7 @@
-//! The four codecs of Kafka's record batches.
-//!
-//! Snappy comes in two shapes: a raw block, as librdkafka writes it, and snappy-java's stream of
-//! blocks behind a magic. Both are read; the raw one is written.
+//! The four codecs of Kafka's record batches. Of snappy's two shapes the raw block is written.
 
 use std::borrow::Cow;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use base::Batch;
 use base::crc::crc32c;
@@ -21,11 +18,7 @@ pub enum Codec {
 }
 
 /// Decompressed records beyond this are not believed.
-const RECORD_BYTES_MAX: u64 = 1 << 30;
-
-const SNAPPY_JAVA_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// Magic, version and compatible version.
-const SNAPPY_JAVA_HEADER: usize = 16;
+const RECORD_BYTES_MAX: usize = 1 << 30;
 
 impl Codec {
     /// The codec with this number, if there is one.
@@ -36,13 +29,7 @@ impl Codec {
 
     /// The records as they were before they were compressed.
     pub fn decompress(self, bytes: &[u8]) -> io::Result<Cow<'_, [u8]>> {
-        match self {
-            Self::None => Ok(Cow::Borrowed(bytes)),
-            Self::Gzip => read_all(flate2::read::MultiGzDecoder::new(bytes)),
-            Self::Snappy => decompress_snappy(bytes).map(Cow::Owned),
-            Self::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(bytes)),
-            Self::Zstd => read_all(zstd::stream::read::Decoder::new(bytes)?),
-        }
+        base::decompress(self as u8, bytes, RECORD_BYTES_MAX)
     }
 
     /// The uncompressed `batch` with its records compressed.
@@ -82,46 +69,6 @@ impl Codec {
     }
 }
 
-fn read_all<'a>(reader: impl Read) -> io::Result<Cow<'a, [u8]>> {
-    let mut bytes = Vec::new();
-    let read = reader.take(RECORD_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if RECORD_BYTES_MAX < read as u64 { Err(too_large()) } else { Ok(Cow::Owned(bytes)) }
-}
-
-fn decompress_snappy(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    if !bytes.starts_with(&SNAPPY_JAVA_MAGIC) {
-        return snappy_block(bytes);
-    }
-    let mut rest = bytes.get(SNAPPY_JAVA_HEADER..).ok_or_else(cut_short)?;
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        let (length, behind) = rest.split_first_chunk::<4>().ok_or_else(cut_short)?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let (block, behind) = behind.split_at_checked(length).ok_or_else(cut_short)?;
-        all.extend_from_slice(&snappy_block(block)?);
-        if RECORD_BYTES_MAX < all.len() as u64 {
-            return Err(too_large());
-        }
-        rest = behind;
-    }
-    Ok(all)
-}
-
-fn snappy_block(block: &[u8]) -> io::Result<Vec<u8>> {
-    if RECORD_BYTES_MAX < snap::raw::decompress_len(block)? as u64 {
-        return Err(too_large());
-    }
-    Ok(snap::raw::Decoder::new().decompress_vec(block)?)
-}
-
-fn cut_short() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the compressed records are cut short")
-}
-
-fn too_large() -> io::Error {
-    io::Error::other("the records decompress to more than 1 GiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,23 +99,6 @@ mod tests {
             assert_eq!((small.codec(), small.record_count()), (codec as u8, 1));
             let records = codec.decompress(small.records()).expect("our own");
             assert_eq!(*records, *whole.records());
-        }
-    }
-
-    #[test]
-    fn the_stream_of_snappy_java_is_read() {
-        let block = |bytes: &[u8]| {
-            let small = Codec::Snappy.compress(bytes).expect("compressible");
-            [&(small.len() as u32).to_be_bytes()[..], &small].concat()
-        };
-        let header = [&SNAPPY_JAVA_MAGIC[..], &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
-        let stream = [header, block(b"first "), block(b"second")].concat();
-        assert_eq!(&*Codec::Snappy.decompress(&stream).expect("two blocks"), b"first second");
-        for end in 1..stream.len() {
-            // Whatever it is cut to, it is an error or a prefix, never a panic.
-            if let Ok(prefix) = Codec::Snappy.decompress(&stream[..end]) {
-                assert!(b"first second".starts_with(&prefix), "cut at {end}");
-            }
         }
     }
 
