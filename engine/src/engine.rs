@@ -230,6 +230,11 @@ impl Engine {
         self.store_mut()?.poll_durable()
     }
 
+    /// The next loss of a partition: each is told once after a start, and once when it is found.
+    pub fn poll_loss(&mut self) -> Option<(PartitionId, Halt)> {
+        self.store_mut()?.losses.pop_front()
+    }
+
     #[must_use]
     pub fn log_start(&self, id: PartitionId) -> Option<LogStart> {
         self.partition(id).map(|partition| partition.log_start)

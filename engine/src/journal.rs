@@ -274,6 +274,11 @@ impl Journal {
         self.closing = true;
     }
 
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// Whether everything appended is durable and an empty frame says so, or nothing ever was
     /// appended.
     #[must_use]

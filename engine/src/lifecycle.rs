@@ -177,7 +177,11 @@ impl Store {
             let partition = self.partitions.get_mut(slot).expect("just found");
             partition.tail_suspect = true;
             let from = partition.log_end.0;
-            partition.halt.get_or_insert(Halt { cause: HaltCause::Hole, from, to: None });
+            if partition.halt.is_none() {
+                let halt = Halt { cause: HaltCause::Hole, from, to: None };
+                partition.halt = Some(halt);
+                self.losses.push_back((partition.id, halt));
+            }
             // All of it in the first frame, as long as that has room; else when the old one goes.
             let _ = self.carry_snapshot(now, slot);
         }

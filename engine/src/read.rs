@@ -192,6 +192,7 @@ impl Store {
         let stands = partition.stored.at_or_behind(extent.base).is_some_and(|one| one == extent);
         if stands && !partition.lost.contains(&halt) {
             partition.lost.push(halt);
+            self.losses.push_back((partition.id, halt));
         }
     }
 

@@ -23,6 +23,7 @@ use crate::due::{Due, Dues};
 use crate::error::AppendError;
 use crate::evacuate::{self, Evacuation};
 use crate::frames::Frames;
+use crate::halt::Halt;
 use crate::journal::{Journal, Placed};
 use crate::page_pool::PagePool;
 use crate::partitions::{Partitions, Slot};
@@ -61,6 +62,8 @@ pub(crate) struct Store {
     pub(crate) ops: VecDeque<Op>,
     /// Partitions whose durable end moved and was not asked for.
     advanced: VecDeque<Slot>,
+    /// What partitions lost, or may have, and nobody asked for yet.
+    pub(crate) losses: VecDeque<(PartitionId, Halt)>,
     /// Bytes put together before they go to the journal.
     pub(crate) scratch: Vec<u8>,
     pub(crate) pressure: Pressure,
@@ -121,6 +124,7 @@ impl Store {
             pages: PagePool::new(POOL_BYTES),
             ops: VecDeque::new(),
             advanced: VecDeque::new(),
+            losses: VecDeque::new(),
             scratch: Vec::new(),
             pressure: Pressure::Calm,
             durable_seen: journal.durable_seq(),
@@ -129,8 +133,17 @@ impl Store {
             journal,
         };
         store.queue_all();
+        store.queue_losses();
         store.advance_start(store.durable_seen);
         store
+    }
+
+    /// Queues what replay found missing, for who wants to hear of it.
+    fn queue_losses(&mut self) {
+        for partition in self.partitions.visible() {
+            let losses = partition.halt.iter().chain(&partition.lost);
+            self.losses.extend(losses.map(|halt| (partition.id, *halt)));
+        }
     }
 
     /// Queues what replay found for destage and for being carried forward.
@@ -166,7 +179,8 @@ impl Store {
 
     pub(crate) fn turn(&mut self, now: Now) {
         self.pressure = self.measure_pressure();
-        if self.journal.poisoned().is_none() {
+        // Nothing new is begun once the log is to be sealed: it would never come to rest.
+        if self.journal.poisoned().is_none() && !self.journal.is_closing() {
             self.destage.grant_time(now.mono);
             self.retain(now);
             self.make_room(now);

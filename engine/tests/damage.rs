@@ -40,6 +40,7 @@ fn a_damaged_payload_halts_its_partition_alone() {
     assert_eq!(halted.len(), 1);
     let (of, halt) = halted[0];
     assert_eq!((of, halt.from, halt.to), (id(1), Offset(1), Some(Offset(2))));
+    assert_eq!((rig.engine.poll_loss(), rig.engine.poll_loss()), (Some((of, halt)), None));
     assert_eq!(rig.read_all(id(0), Offset(0)).len(), 2);
     assert_eq!(rig.read(id(1), Offset(0), 1000).len(), batch(&[b"first of 1"], 0).len());
     assert_eq!(rig.try_read(id(1), Offset(1), 1000), Err(ReadError::Halted(halt)));
@@ -130,6 +131,8 @@ fn a_damaged_extent_concerns_its_offsets_alone() {
     let mut rig = rig.crash();
     let error = rig.try_read(id(0), Offset(100), 1_000).unwrap_err();
     let ReadError::Halted(halt) = error else { panic!("{error}") };
+    rig.try_read(id(0), Offset(100), 1_000).unwrap_err();
+    assert_eq!((rig.engine.poll_loss(), rig.engine.poll_loss()), (Some((id(0), halt)), None));
     assert!(matches!(halt.cause, HaltCause::Extent { file: of, .. } if of == file));
     let to = halt.to.unwrap();
     assert!(halt.from <= Offset(100) && Offset(100) < to && to.since(halt.from) < 200);

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use base::{CoreId, ShardId};
 use ring::{RingOptions, StartReport, Stopped};
+use shard::Loss;
 
 use crate::cli::serve_args::ServeArgs;
 use crate::data_folder::DataFolder;
@@ -43,6 +44,8 @@ pub enum Event {
     Recovered(Box<Recovered>),
     /// The shard's journal holds a durable frame.
     Activated(ShardId),
+    /// A partition lost records, or may have.
+    Lost(Loss),
     ShardFailed {
         shard: ShardId,
         reason: String,

@@ -18,12 +18,13 @@ use base::{
 };
 use engine::{Engine, Phase};
 use net::{Outgoing, Session};
-use replication::{ClusterState, Uuid};
+use replication::{ClusterState, LogIndex, Uuid};
 
 use crate::connection::{Connection, Connections};
 use crate::deadlines::Deadlines;
 use crate::job::{Job, Part};
 use crate::layout::Layout;
+use crate::loss::Loss;
 use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
 use crate::pool::Pool;
@@ -59,7 +60,8 @@ pub struct Core {
     uuids_drawn: u64,
     /// Every shard of the node has opened or failed: clients get answers.
     pub(crate) serving: bool,
-    stopping: bool,
+    /// What is in hand is finished, nothing more is taken: else the log would never be sealed.
+    pub(crate) stopping: bool,
 }
 
 /// What an operator may set for the request path.
@@ -114,6 +116,18 @@ impl Core {
     /// The engines, for reports and metrics.
     pub fn engines(&self) -> impl Iterator<Item = (ShardId, &Engine)> {
         self.shards.iter().map(|shard| (shard.id, &shard.engine))
+    }
+
+    /// The next loss of a partition of this core. Losses wait for the first snapshot, which knows the
+    /// topics' names.
+    pub fn poll_loss(&mut self) -> Option<Loss> {
+        if self.state.version() == LogIndex(0) {
+            return None;
+        }
+        let found = |shard: &mut Shard| shard.engine.poll_loss().map(|loss| (shard.id, loss));
+        let (shard, (partition, halt)) = self.shards.iter_mut().find_map(found)?;
+        let topic = self.state.topics().by_number(partition.topic);
+        Some(Loss { shard, partition, topic: topic.map(|topic| Arc::clone(&topic.name)), halt })
     }
 
     /// Numbers for operators.
@@ -222,6 +236,7 @@ impl Machine for Core {
         match input {
             Input::Opened { conn, listener } => self.open(conn, listener),
             Input::Dialed { dial, .. } => panic!("nobody asked for {dial:?}"),
+            Input::Received { .. } if self.stopping => {}
             Input::Received { conn, bytes } => self.receive(now, conn, bytes),
             Input::Sent { conn, pieces, ok: _ } => self.sent(conn, pieces),
             Input::Closed { conn } => self.closed(conn),
@@ -239,11 +254,13 @@ impl Machine for Core {
     fn turn(&mut self, now: Now) {
         // Whatever makes entries comes before the engines seal: an entry that came later would lie
         // in the open frame until something else happens.
-        for shard in &mut self.shards {
-            shard.retry_held(now);
+        if !self.stopping {
+            for shard in &mut self.shards {
+                shard.retry_held(now);
+            }
+            self.continue_applying(now);
+            self.resume_stalled(now);
         }
-        self.continue_applying(now);
-        self.resume_stalled(now);
         for index in 0..self.shards.len() {
             self.shards[index].turn(now);
             self.report_phase(index);
@@ -306,6 +323,13 @@ mod tests {
         Core::new(CoreId(0), Arc::new(layout), settings, state, Vec::new())
     }
 
+    fn request() -> Outgoing {
+        let mut request = Outgoing::default();
+        let to = ReplyTo { version: 0, correlation_id: 7 };
+        request.request(to, None, api_versions::Request::default());
+        request
+    }
+
     fn outputs(core: &mut Core) -> Vec<Output<Mail>> {
         core.turn(Now::default());
         core::iter::from_fn(|| core.poll()).collect()
@@ -316,15 +340,26 @@ mod tests {
         let mut core = core();
         let now = Now::default();
         core.handle(now, Input::Opened { conn: CONN, listener: Listener::Node });
-        let mut request = Outgoing::default();
-        let to = ReplyTo { version: 0, correlation_id: 7 };
-        request.request(to, None, api_versions::Request::default());
-        core.handle(now, Input::Received { conn: CONN, bytes: request.bytes() });
+        core.handle(now, Input::Received { conn: CONN, bytes: request().bytes() });
         assert!(matches!(outputs(&mut core)[..], [Output::Pause(CONN)]));
         assert!(outputs(&mut core).is_empty());
         core.handle(now, Input::Mail { from: CoreId::CONTROL, mail: Mail::Serve });
         let served = outputs(&mut core);
         assert!(served.iter().any(|output| matches!(output, Output::Resume(CONN))), "{served:?}");
         assert!(served.iter().any(|output| matches!(output, Output::Send(_))), "{served:?}");
+    }
+
+    /// Clients under way would keep the log from ever being sealed.
+    #[test]
+    fn a_core_that_stops_takes_no_more_requests() {
+        let mut core = core();
+        let now = Now::default();
+        core.handle(now, Input::Mail { from: CoreId::CONTROL, mail: Mail::Serve });
+        core.handle(now, Input::Opened { conn: CONN, listener: Listener::Node });
+        core.handle(now, Input::Received { conn: CONN, bytes: request().bytes() });
+        assert!(matches!(outputs(&mut core)[..], [Output::Send(_)]));
+        core.handle(now, Input::Stop);
+        core.handle(now, Input::Received { conn: CONN, bytes: request().bytes() });
+        assert!(outputs(&mut core).is_empty());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use engine::journal::RecoveryReport;
 use ring::{DeviceReport, Features, Registered, StartReport};
+use shard::Loss;
 
 use super::cores::Assignment;
 use super::engines::Plans;
@@ -82,9 +83,10 @@ impl Report {
     pub(super) fn recovered(&self, recovered: &Recovered) {
         let name = shard_name(recovered.shard);
         print(format_args!("recovery  {name}: {}", Found(&recovered.report)));
-        for (partition, halt) in &recovered.halts {
-            output::note(format_args!("partition {partition} of {name} is read-only: {halt}"));
-        }
+    }
+
+    pub(super) fn lost(&self, loss: &Loss) {
+        output::note(format_args!("{loss}"));
     }
 
     pub(super) fn ready(&self) {

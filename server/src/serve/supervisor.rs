@@ -54,6 +54,7 @@ impl Supervisor {
             match event {
                 Event::CoreStarted { report, .. } => self.report.core(&report),
                 Event::Recovered(recovered) => self.report.recovered(&recovered),
+                Event::Lost(loss) => self.report.lost(&loss),
                 Event::Activated(shard) => {
                     if let Err(error) = self.folder.activate(shard) {
                         // Without the mark, a journal that vanishes whole looks like a new one.

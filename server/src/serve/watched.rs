@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use base::{Arena, Done, Input, Instant, Machine, Now, Output, PartitionId, Seq, ShardId};
+use base::{Arena, Done, Input, Instant, Machine, Now, Output, Seq, ShardId};
 use engine::journal::RecoveryReport;
-use engine::{Engine, Halt, Phase};
+use engine::{Engine, Phase};
 use shard::{Core, Mail};
 
 use super::Event;
@@ -16,8 +16,6 @@ use super::Event;
 pub struct Recovered {
     pub shard: ShardId,
     pub report: RecoveryReport,
-    /// Partitions that may have lost something.
-    pub halts: Vec<(PartitionId, Halt)>,
 }
 
 /// Looks at engines and tells each change once.
@@ -39,21 +37,23 @@ impl Watch {
         Self { events, seen: BTreeMap::new() }
     }
 
+    fn tell(&self, event: Event) {
+        // The main thread no longer listens once it is ending.
+        let _ = self.events.send(event);
+    }
+
     /// To be called when a turn has ended.
     pub(crate) fn look(&mut self, shard: ShardId, engine: &Engine) {
         let Self { events, seen } = self;
         let seen = seen.entry(shard).or_default();
         let tell = |event| {
-            // The main thread no longer listens once it is ending.
             let _ = events.send(event);
         };
         if !seen.recovered
             && let Some(report) = engine.recovery_report()
         {
             seen.recovered = true;
-            let halts = engine.partitions().filter_map(|id| Some((id, engine.halt(id)?)));
-            let (report, halts) = (report.clone(), halts.collect());
-            tell(Event::Recovered(Box::new(Recovered { shard, report, halts })));
+            tell(Event::Recovered(Box::new(Recovered { shard, report: report.clone() })));
         }
         if !seen.activated && Seq(0) < engine.durable_seq() {
             seen.activated = true;
@@ -99,6 +99,9 @@ impl Machine for Watched {
         self.core.turn(now);
         for (shard, engine) in self.core.engines() {
             self.watch.look(shard, engine);
+        }
+        while let Some(loss) = self.core.poll_loss() {
+            self.watch.tell(Event::Lost(loss));
         }
     }
 

@@ -11,6 +11,8 @@ impl Core {
     /// Takes mail from another core.
     pub(crate) fn deliver(&mut self, now: Now, mail: Mail) {
         match mail {
+            // Who asks is told to stop as well.
+            Mail::Ask { .. } if self.stopping => {}
             Mail::Ask { to, shard, partition, ask } => {
                 self.ask(now, to, Home { shard, partition }, ask);
             }
