@@ -4,9 +4,11 @@ mod bad_input;
 mod clients;
 mod disks;
 mod full_disk;
+mod kcat;
 mod kill_nine;
 mod poor_host;
 mod power_cut;
+mod rest;
 mod rot;
 
 use crate::{Context, Outcome};
@@ -40,10 +42,34 @@ pub const TRIALS: &[Trial] = &[
         disks::lose_what_was_not_flushed,
     ),
     trial(
-        "clients-round-trip",
-        "stock clients of several languages write and read through both views",
-        600,
-        clients::round_trip,
+        "clients-kcat",
+        "kcat writes and reads lines with every codec through both views",
+        120,
+        kcat::round_trip,
+    ),
+    trial(
+        "clients-python",
+        "confluent-kafka and kafka-python write and read through both views, idempotent, with every codec, and list offsets by time",
+        480,
+        clients::python,
+    ),
+    trial(
+        "clients-javascript",
+        "kafkajs writes and kcat reads through both views, idempotent, with every codec, and list offsets by time",
+        480,
+        clients::javascript,
+    ),
+    trial(
+        "clients-go",
+        "franz-go and sarama write and read through both views, idempotent, with every codec, and list offsets by time",
+        480,
+        clients::go,
+    ),
+    trial(
+        "clients-java",
+        "kafka-clients write and read through both views, idempotent, with every codec, and list offsets by time",
+        480,
+        clients::java,
     ),
     trial(
         "kill-nine-keeps-every-ack",
@@ -56,6 +82,18 @@ pub const TRIALS: &[Trial] = &[
         "SIGSTOP for 5 s under load: clients go on as if nothing had been",
         120,
         kill_nine::survive_a_pause,
+    ),
+    trial(
+        "stop-seals-the-log",
+        "SIGTERM under load: a quick end in success, and the next start finds a sealed log",
+        120,
+        rest::seal_when_asked_to_stop,
+    ),
+    trial(
+        "idle-costs-nothing",
+        "an adaptive server without work uses less than 1 % of a core (printed; 5 % fails)",
+        60,
+        rest::cost_nothing,
     ),
     trial(
         "power-cut-keeps-every-ack-xfs",
@@ -71,7 +109,7 @@ pub const TRIALS: &[Trial] = &[
     ),
     trial(
         "dropped-cache-keeps-every-ack",
-        "power cuts on a disk that really drops unflushed writes: nothing acked is lost",
+        "20 power cuts each below XFS and ext4 on a disk that drops unflushed writes: nothing acked is lost",
         400,
         power_cut::keep_every_ack_without_the_disk_cache,
     ),
@@ -122,6 +160,18 @@ pub const TRIALS: &[Trial] = &[
         "an ordinary user with 8 MiB of lockable memory is served",
         60,
         poor_host::serve_with_little_lockable_memory,
+    ),
+    trial(
+        "one-core-hosts-two-shards",
+        "a folder of two shards is served by one core, and by two again",
+        60,
+        poor_host::serve_two_shards_on_one_core,
+    ),
+    trial(
+        "every-ring-feature-can-be-missing",
+        "without any one feature of io_uring, and without all, the server serves",
+        180,
+        poor_host::serve_without_each_ring_feature,
     ),
     trial(
         "refused-starts-say-what-to-do",

@@ -71,7 +71,7 @@ fn folder_of(name: &str) -> PathBuf {
 }
 
 /// The folder that cargo builds into: this program lies in it.
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
 }
 

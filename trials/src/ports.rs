@@ -1,8 +1,12 @@
 //! Free ports of the loopback address.
 
 use std::net::TcpListener;
+use std::ops::Range;
 
 use crate::{Outcome, Trouble};
+
+/// Below the range that outgoing connections draw from.
+const RANGE: Range<u16> = 21_000..22_000;
 
 /// The ports of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +18,11 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Ports that nothing listens on now, below the range that outgoing connections draw from.
+    /// Ports of the trials' own range that nothing listens on now.
     pub fn free(shards: u16) -> Outcome<Self> {
         let wanted = shards + 2;
         for _ in 0..1000 {
-            let first = fastrand::u16(10_000..30_000);
+            let first = fastrand::u16(RANGE.start..RANGE.end - wanted);
             let claimed: Option<Vec<TcpListener>> = (first..first + wanted)
                 .map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
                 .collect();

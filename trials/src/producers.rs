@@ -36,20 +36,21 @@ pub struct Load {
 pub struct Producers {
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
+    rest: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<u64, KafkaError>>>,
 }
 
 impl Producers {
     pub fn start(load: &Load) -> Outcome<Self> {
         let ledger = Arc::default();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, rest) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
         let mut threads = Vec::new();
         for producer in 0..load.producers {
             let client = connect(load, &ledger)?;
-            let (load, stop) = (load.clone(), Arc::clone(&stop));
-            threads.push(thread::spawn(move || produce(&client, &load, producer, &stop)));
+            let (load, stop, rest) = (load.clone(), Arc::clone(&stop), Arc::clone(&rest));
+            threads.push(thread::spawn(move || produce(&client, &load, producer, &stop, &rest)));
         }
-        Ok(Self { ledger, stop, threads })
+        Ok(Self { ledger, stop, rest, threads })
     }
 
     /// Records acked so far.
@@ -74,6 +75,11 @@ impl Producers {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Sends nothing from now on, and stays connected.
+    pub fn rest(&self) {
+        self.rest.store(true, Ordering::Relaxed);
     }
 
     /// A copy of the ledger as it stands.
@@ -178,10 +184,15 @@ fn produce(
     load: &Load,
     producer: u16,
     stop: &AtomicBool,
+    rest: &AtomicBool,
 ) -> Result<u64, KafkaError> {
     let start = Instant::now();
     let mut sequence = 0;
     while !stop.load(Ordering::Relaxed) {
+        if rest.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+            continue;
+        }
         let due = (start.elapsed().as_secs_f64() * f64::from(load.records_per_s)) as u64;
         while sequence < due && !stop.load(Ordering::Relaxed) {
             let stamp = Stamp { producer, sequence };

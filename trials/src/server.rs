@@ -15,6 +15,8 @@ use crate::{Outcome, Trouble};
 
 /// How long a start may take before the trial gives up. Not a promise of the server's.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a server may take to print what it knows.
+const WORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// How to start a server; the same each time, so that clients find it again.
 #[derive(Clone, Debug)]
@@ -54,6 +56,7 @@ impl Launch {
             .flag("--core-listen", &Ports::address(ports.core))
             .flag("--admin", &Ports::address(ports.admin))
             .flag("--shards", &shards)
+            .flag("--cores", &shards)
             .flag("--journal-bytes", "64MiB")
             .flag("--bins-bytes", "16MiB"))
     }
@@ -139,6 +142,21 @@ impl Server {
         self.said.join("\n")
     }
 
+    /// Waits until it has printed `word`.
+    pub fn await_word(&mut self, word: &str) -> Outcome<()> {
+        let deadline = Instant::now() + WORD_LIMIT;
+        while !self.said().contains(word) {
+            if deadline < Instant::now() {
+                let said = self.said();
+                return Err(Trouble::failed(format!(
+                    "{word:?} is not among what it says:\n{said}"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// From the start of the process to its `ready`.
     #[must_use]
     pub fn ready_after(&self) -> Duration {
@@ -192,6 +210,20 @@ impl Server {
             .and_then(|number| number.trim().parse::<u64>().ok())
             .ok_or_else(|| Trouble::failed("a process that runs has a VmRSS"))?;
         Ok(kilobytes << 10)
+    }
+
+    /// What all its threads have run so far, the kernel's work for them included.
+    pub fn cpu_time(&self) -> Outcome<Duration> {
+        let mut total = Duration::ZERO;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A worker of the kernel's may end in between.
+            let Ok(stat) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            let on_cpu_ns = stat.split(' ').next().and_then(|number| number.parse().ok());
+            total += Duration::from_nanos(on_cpu_ns.expect("schedstat begins with a number"));
+        }
+        Ok(total)
     }
 
     fn await_ready(mut self) -> Outcome<Self> {

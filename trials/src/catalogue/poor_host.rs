@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::command::{need, need_root, run};
-use crate::scene::Scene;
+use crate::scene::{ACK_LIMIT, Scene};
 use crate::{Context, Launch, Outcome, Trouble, ensure};
 
 const NOBODY: &str = "65534";
@@ -24,12 +24,59 @@ pub(super) fn serve_with_little_lockable_memory(context: &Context) -> Outcome {
     let wrapper = ["prlimit", "--memlock=8388608:8388608", "setpriv"];
     scene.launch = scene.launch.through(&[&wrapper[..], &user[..]].concat());
     let (mut server, producers) = scene.begin()?;
-    producers.await_acks(1000, crate::scene::ACK_LIMIT)?;
+    producers.await_acks(1000, ACK_LIMIT)?;
     let kept = scene.expect_kept(&producers.finish()?)?;
     let said = server.said();
     ensure!(said.to_lowercase().contains("memlock"), "the limit's cost is not named in:\n{said}");
     server.stop()?;
     Ok(kept)
+}
+
+/// As on a machine that shrank: fewer cores than the folder has shards.
+pub(super) fn serve_two_shards_on_one_core(context: &Context) -> Outcome {
+    let mut scene = Scene::new(context, context.server()?, &context.folder().join("data"))?;
+    let (mut server, producers) = scene.begin()?;
+    for cores in ["1", "2"] {
+        server.stop()?;
+        scene.launch = scene.launch.flag("--cores", cores);
+        server = scene.launch.start()?;
+        let said = server.said();
+        let wanted = if cores == "1" { "1 data core, 2 shards" } else { "2 data cores, 2 shards" };
+        ensure!(said.contains(wanted), "{wanted:?} is not what it says:\n{said}");
+        producers.await_acks(1000, ACK_LIMIT)?;
+    }
+    let kept = scene.expect_kept(&producers.finish()?)?;
+    server.stop()?;
+    Ok(kept)
+}
+
+/// The server itself names its features: in what it says to one that it does not know.
+pub(super) fn serve_without_each_ring_feature(context: &Context) -> Outcome {
+    let program = context.server()?;
+    let data = context.folder().join("data");
+    let unknown = Launch::new(program.clone(), &data, 2)?.flag("--ring-disable", "luck");
+    let said = refused(&unknown, "an unknown feature", &["luck"])?;
+    let (_, list) = said
+        .split_once(": ")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .ok_or_else(|| Trouble::failed(format!("no list of features in: {said}")))?;
+    let features: Vec<&str> =
+        list.split(", ").take_while(|name| !name.starts_with("not ")).collect();
+    ensure!(5 < features.len(), "few features in: {said}");
+    let all = features.join(",");
+    for disabled in features.iter().copied().chain([all.as_str()]) {
+        let folder = context.folder().join(format!("without-{}", disabled.len()));
+        let mut scene = Scene::new(context, program.clone(), &folder)?;
+        scene.launch = scene.launch.flag("--ring-disable", disabled);
+        let (mut server, producers) = scene.begin()?;
+        let said = server.said();
+        ensure!(said.contains("switched off"), "nothing is said to be switched off in:\n{said}");
+        let kept = scene.expect_kept(&producers.finish()?);
+        kept.map_err(|trouble| Trouble::failed(format!("without {disabled}: {trouble}")))?;
+        server.stop()?;
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(format!("served without each of {}, and without all", features.join(", ")))
 }
 
 /// Starts that must fail; each with a word that its sentence must hold.

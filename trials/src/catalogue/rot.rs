@@ -57,8 +57,7 @@ fn damage_and_restart(scene: &Scene, ledger: &Ledger, part: &str) -> Outcome {
     let prefix = reader::read_until_error(&scene.load, hurt)?;
     check_prefix(ledger, &place.ack, &prefix)?;
     let name = format!("{}-{hurt}", scene.load.topic);
-    let said = server.said();
-    ensure!(said.contains(&name), "{name} is not named in:\n{said}");
+    server.await_word(&format!("{name} of shard"))?;
     server.stop()?;
     Ok(format!(
         "{name} halted at offset {} of {}, {} records of it served; the others: {verdict}",

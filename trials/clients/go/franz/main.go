@@ -1,4 +1,4 @@
-// franz-go: its default, idempotent producer, then a consumer of both partitions.
+// franz-go: its default, idempotent producer with every codec, then a consumer of both partitions.
 package main
 
 import (
@@ -12,65 +12,95 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+var codecs = []kgo.CompressionCodec{
+	kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+}
+
+// One run: what is written, and when its first record claims to have been made.
+type trip struct {
+	bootstrap, topic string
+	count            int
+	start            time.Time
+}
+
 func main() {
-	bootstrap, topic := os.Args[1], os.Args[2]
 	count, err := strconv.Atoi(os.Args[3])
 	must(err)
+	start := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	trip := trip{os.Args[1], os.Args[2], count, start}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 
-	produce(ctx, bootstrap, topic, count)
-	consume(ctx, bootstrap, topic, count)
+	for fifth, codec := range codecs {
+		trip.produce(ctx, codec, count*fifth/5, count*(fifth+1)/5)
+	}
+	trip.consume(ctx, kgo.NewOffset().AtStart(), 0)
+	trip.consume(ctx, kgo.NewOffset().AfterMilli(start.UnixMilli()+int64(count)/2), count/2)
 	fmt.Println("ok", count)
 }
 
-func produce(ctx context.Context, bootstrap, topic string, count int) {
+func (t trip) at(number int) time.Time {
+	return t.start.Add(time.Duration(number) * time.Millisecond)
+}
+
+func (t trip) produce(ctx context.Context, codec kgo.CompressionCodec, first, end int) {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(t.bootstrap),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
+		kgo.ProducerBatchCompression(codec),
 	)
 	must(err)
 	defer client.Close()
-	records := make([]*kgo.Record, count)
-	for number := range records {
-		records[number] = &kgo.Record{
-			Topic:     topic,
+	var records []*kgo.Record
+	for number := first; number < end; number++ {
+		records = append(records, &kgo.Record{
+			Topic:     t.topic,
 			Partition: int32(number % 2),
 			Key:       fmt.Appendf(nil, "key %d", number),
 			Value:     fmt.Appendf(nil, "value %d", number),
-		}
+			Headers:   []kgo.RecordHeader{{Key: "number", Value: fmt.Appendf(nil, "%d", number)}},
+			Timestamp: t.at(number),
+		})
 	}
 	must(client.ProduceSync(ctx, records...).FirstErr())
-	for number, record := range records {
-		if record.Offset != int64(number/2) {
+	for index, record := range records {
+		if number := first + index; record.Offset != int64(number/2) {
 			log.Fatalf("record %d was acked at offset %d", number, record.Offset)
 		}
 	}
 }
 
-func consume(ctx context.Context, bootstrap, topic string, count int) {
-	start := kgo.NewOffset().AtStart()
+// Reads what follows from offset; record number first must be the first of all.
+func (t trip) consume(ctx context.Context, offset kgo.Offset, first int) {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: start, 1: start}}),
+		kgo.SeedBrokers(t.bootstrap),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.topic: {0: offset, 1: offset}}),
 	)
 	must(err)
 	defer client.Close()
-	next := [2]int64{}
-	for seen := 0; seen < count; {
+	next := [2]int64{int64(first+1) / 2, int64(first) / 2}
+	for seen := first; seen < t.count; {
 		fetches := client.PollFetches(ctx)
 		must(fetches.Err())
 		fetches.EachRecord(func(record *kgo.Record) {
-			number := record.Offset*2 + int64(record.Partition)
-			if record.Offset != next[record.Partition] ||
-				string(record.Key) != fmt.Sprintf("key %d", number) ||
-				string(record.Value) != fmt.Sprintf("value %d", number) {
-				log.Fatalf("offset %d of partition %d holds %q: %q", record.Offset, record.Partition, record.Key, record.Value)
+			if record.Offset != next[record.Partition] {
+				log.Fatalf("offset %d of partition %d instead of %d", record.Offset, record.Partition, next[record.Partition])
 			}
+			t.check(record)
 			next[record.Partition]++
 			seen++
 		})
+	}
+}
+
+func (t trip) check(record *kgo.Record) {
+	number := int(record.Offset)*2 + int(record.Partition)
+	if string(record.Key) != fmt.Sprintf("key %d", number) ||
+		string(record.Value) != fmt.Sprintf("value %d", number) ||
+		len(record.Headers) != 1 || record.Headers[0].Key != "number" ||
+		string(record.Headers[0].Value) != strconv.Itoa(number) ||
+		!record.Timestamp.Equal(t.at(number)) {
+		log.Fatalf("offset %d of partition %d holds %+v", record.Offset, record.Partition, record)
 	}
 }
 
