@@ -193,13 +193,16 @@ impl Shard {
         [self.engine.next_timeout(), self.watches.next_end()].into_iter().flatten().min()
     }
 
+    /// A halted partition takes no epoch of its new start: readers come with one that it never opened.
     fn check_epoch(&self, id: PartitionId, known: Option<Epoch>) -> Result<(), ErrorCode> {
         let Some(own) = self.current_epoch(id) else {
             return Err(ErrorCode::UnknownTopicOrPartition);
         };
         match known {
             Some(known) if known < own => Err(ErrorCode::FencedLeaderEpoch),
-            Some(known) if own < known => Err(ErrorCode::UnknownLeaderEpoch),
+            Some(known) if own < known && self.engine.halt(id).is_none() => {
+                Err(ErrorCode::UnknownLeaderEpoch)
+            }
             Some(_) | None => Ok(()),
         }
     }

@@ -58,6 +58,13 @@ fn damage_and_restart(scene: &Scene, ledger: &Ledger, part: &str) -> Outcome {
     check_prefix(ledger, &place.ack, &prefix)?;
     let name = format!("{}-{hurt}", scene.load.topic);
     server.await_word(&format!("{name} of shard"))?;
+    let lost_from = lost_from(&server.said(), &name)?;
+    ensure!(
+        prefix.len() as i64 == lost_from && lost_from <= place.ack.offset,
+        "{} records of {name} are served, and it is lost from {lost_from} on; damaged is {}",
+        prefix.len(),
+        place.ack.offset
+    );
     server.stop()?;
     Ok(format!(
         "{name} halted at offset {} of {}, {} records of it served; the others: {verdict}",
@@ -65,6 +72,14 @@ fn damage_and_restart(scene: &Scene, ledger: &Ledger, part: &str) -> Outcome {
         place.file.display(),
         prefix.len()
     ))
+}
+
+/// The first lost offset, as the server says: `… offsets FROM to …` or `… offsets from FROM on …`.
+fn lost_from(said: &str, name: &str) -> Outcome<i64> {
+    let line = said.lines().find(|line| line.contains(name)).unwrap_or_default();
+    let (_, behind) = line.split_once("offsets ").unwrap_or_default();
+    let number = behind.trim_start_matches("from ").split(' ').next().unwrap_or_default();
+    number.parse().map_err(|_| Trouble::failed(format!("no first lost offset in: {line}")))
 }
 
 /// What the damaged partition still serves are the records before the damage, as they were acked.
