@@ -9,6 +9,8 @@
 //!    kill · stop · pause                                  DropDisk (FUSE; forgets what was not flushed)
 //! ```
 
+#![cfg(feature = "harness")]
+
 pub mod catalogue;
 pub mod command;
 pub mod context;

@@ -79,16 +79,16 @@ fn libraries(language: &str) -> Outcome<String> {
 
 /// Runs a package manager; a failure skips the trial: the registry may be out of reach.
 fn fetch(command: &mut Command) -> Outcome<()> {
-    let limited = Command::new("timeout")
-        .arg("240")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .current_dir(command.get_current_dir().unwrap_or(Path::new(".")))
-        .output()?;
-    if limited.status.success() {
+    let mut limited = Command::new("timeout");
+    limited.arg("240").arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    let output = limited.output()?;
+    if output.status.success() {
         return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&limited.stderr).trim().to_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let last = complaint.lines().last().unwrap_or_default();
     Err(Trouble::Skipped(format!("{command:?} could not fetch the libraries: {last}")))
 }
