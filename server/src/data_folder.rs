@@ -40,7 +40,7 @@ pub struct DataFolder {
 /// Why a folder cannot be served from.
 #[derive(Debug, Error)]
 pub enum FolderError {
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is not a folder: name another with --data", .0.display())]
     NotAFolder(PathBuf),
@@ -162,6 +162,16 @@ fn shard_path(folder: &Path, shard: ShardId) -> PathBuf {
 }
 
 /// The folder's absolute path, once it exists.
+/// What to do about a folder that this user may not use.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; give it to the user that runs chiplog, or name another folder with --data"
+        }
+        _ => "",
+    }
+}
+
 fn make_folder(path: &Path) -> Result<PathBuf, FolderError> {
     match std::fs::create_dir_all(path).and_then(|()| path.canonicalize()) {
         Ok(path) => Ok(path),

@@ -8,6 +8,8 @@ use crate::scene::{ACK_LIMIT, Scene};
 use crate::{Context, Launch, Outcome, Trouble, ensure};
 
 const NOBODY: &str = "65534";
+const AS_NOBODY: [&str; 7] =
+    ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"];
 
 /// The server as nobody, with the 8 MiB of lockable memory that many systems give.
 pub(super) fn serve_with_little_lockable_memory(context: &Context) -> Outcome {
@@ -20,9 +22,8 @@ pub(super) fn serve_with_little_lockable_memory(context: &Context) -> Outcome {
     std::fs::create_dir(&data)?;
     run("chown", &[NOBODY, &data.display().to_string()])?;
     let mut scene = Scene::new(context, program, &data)?;
-    let user = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"];
-    let wrapper = ["prlimit", "--memlock=8388608:8388608", "setpriv"];
-    scene.launch = scene.launch.through(&[&wrapper[..], &user[..]].concat());
+    let wrapper = [&["prlimit", "--memlock=8388608:8388608"][..], &AS_NOBODY].concat();
+    scene.launch = scene.launch.through(&wrapper);
     let (mut server, producers) = scene.begin()?;
     producers.await_acks(1000, ACK_LIMIT)?;
     let kept = scene.expect_kept(&producers.finish()?)?;
@@ -107,10 +108,25 @@ pub(super) fn refuse_clearly(context: &Context) -> Outcome {
     refused(&open, "a wildcard address", &["--advertise"])?;
     if Path::new("/dev/shm").is_dir() {
         let memory = Path::new("/dev/shm/chiplog-trial");
-        refused(&Launch::new(program, memory, 1)?, "a folder in memory", &["tmpfs"])?;
+        refused(&Launch::new(program.clone(), memory, 1)?, "a folder in memory", &["tmpfs"])?;
         let _ = std::fs::remove_dir_all(memory);
     }
-    Ok(format!("six sentences, among them: {second} · {port}"))
+    let closed = refuse_a_closed_folder(context, &program)?;
+    Ok(format!("seven sentences, among them: {second} · {port} · {closed}"))
+}
+
+/// A folder that belongs to somebody else.
+fn refuse_a_closed_folder(context: &Context, program: &Path) -> Outcome {
+    if need_root().and_then(|()| need(&["setpriv", "chmod"])).is_err() {
+        return Ok("NOT a folder of another user: only root can play another".into());
+    }
+    let copy = context.folder().join("chiplog");
+    std::fs::copy(program, &copy)?;
+    let folder = context.folder().join("closed");
+    std::fs::create_dir(&folder)?;
+    run("chmod", &["700", &folder.display().to_string()])?;
+    let launch = Launch::new(copy, &folder, 1)?.through(&AS_NOBODY);
+    refused(&launch, "a folder of another user", &["give it to the user"])
 }
 
 /// Only in CI, where nothing else runs: the setting is the whole machine's. The runner restores it.
