@@ -14,7 +14,7 @@
 
 use core::fmt;
 
-use crate::crc::crc32c;
+use crate::crc::{crc32c, crc32c_changed};
 use crate::{Epoch, Offset};
 
 /// A batch whose header was checked: lengths agree, magic is 2, counts are positive and dense.
@@ -115,16 +115,18 @@ impl<'a> Batch<'a> {
 
     /// Compares the stored checksum with the bytes: the one full pass over a record at ingress.
     pub fn verify_checksum(&self) -> Result<(), BatchError> {
-        if crc32c(&self.0[Self::CRC_FROM..]) == self.crc() {
-            Ok(())
-        } else {
-            Err(BatchError::Checksum)
-        }
+        if crc32c(self.covered()) == self.crc() { Ok(()) } else { Err(BatchError::Checksum) }
     }
 
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.0
+    }
+
+    /// What the checksum covers.
+    #[must_use]
+    pub fn covered(&self) -> &'a [u8] {
+        &self.0[Self::CRC_FROM..]
     }
 
     /// The base offset field; meaningful only in a batch that a broker has sequenced.
@@ -252,13 +254,25 @@ pub fn sequenced_prefix(batch: &Batch<'_>, base: Offset, epoch: Epoch) -> [u8; 1
     prefix
 }
 
+/// Up to here a pass over the bytes takes less than the arithmetic that spares it, about 1 µs.
+const SMALL_BYTES: usize = 8 << 10;
+
 /// Rewrites a batch for a topic with LogAppendTime: type bit, largest timestamp, checksum.
-/// The producer's checksum must have been verified before.
+/// The producer's checksum must have been verified before: of a large batch the new one follows from
+/// it, without a second pass over the records.
 pub fn stamp_append_time(batch: &mut [u8], append_time_ms: i64) {
+    const CHANGED: core::ops::Range<usize> = Batch::CRC_FROM..43;
+    let mut after = [0; CHANGED.end - CHANGED.start];
+    after.copy_from_slice(&batch[CHANGED]);
     let attributes = be!(batch, 21, u16) | 0x08;
-    batch[21..23].copy_from_slice(&attributes.to_be_bytes());
-    batch[35..43].copy_from_slice(&append_time_ms.to_be_bytes());
-    let crc = crc32c(&batch[Batch::CRC_FROM..]);
+    after[..2].copy_from_slice(&attributes.to_be_bytes());
+    after[14..].copy_from_slice(&append_time_ms.to_be_bytes());
+    let behind = batch.len() - CHANGED.end;
+    let old = be!(batch, 17, u32);
+    let of_large =
+        (SMALL_BYTES < behind).then(|| crc32c_changed(old, &batch[CHANGED], &after, behind));
+    batch[CHANGED].copy_from_slice(&after);
+    let crc = of_large.unwrap_or_else(|| crc32c(&batch[Batch::CRC_FROM..]));
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
@@ -491,12 +505,15 @@ mod tests {
 
     #[test]
     fn append_time_sets_bit_timestamp_and_checksum() {
-        let mut bytes = two_records();
-        stamp_append_time(&mut bytes, 9_999);
-        let batch = Batch::parse(&bytes).unwrap();
-        batch.verify_checksum().unwrap();
-        assert!(batch.is_log_append_time());
-        assert_eq!(batch.max_timestamp(), 9_999);
+        let mut large = BatchBuilder::new(5);
+        large.push(5, None, Some(&vec![3; 2 * SMALL_BYTES]), &[]);
+        for mut bytes in [two_records(), large.build()] {
+            stamp_append_time(&mut bytes, 9_999);
+            let batch = Batch::parse(&bytes).unwrap();
+            batch.verify_checksum().unwrap();
+            assert!(batch.is_log_append_time());
+            assert_eq!(batch.max_timestamp(), 9_999);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Framer {
     kept: Vec<u8>,
     /// Bytes of `kept` that were frames already lent.
     consumed: usize,
+    /// Bytes of `kept` that the frame lent last takes; 0 if it lay in what was received.
+    lent: usize,
     frame_bytes_max: u32,
 }
 
@@ -53,7 +55,7 @@ impl Framer {
     /// A framer that refuses frames above `frame_bytes_max` bytes.
     #[must_use]
     pub fn new(frame_bytes_max: u32) -> Self {
-        Self { kept: Vec::new(), consumed: 0, frame_bytes_max }
+        Self { kept: Vec::new(), consumed: 0, lent: 0, frame_bytes_max }
     }
 
     /// The next whole frame, without its length; `received` advances past what was taken. `None`
@@ -65,7 +67,7 @@ impl Framer {
     ) -> Result<Option<&'f [u8]>, FrameError> {
         if self.kept.len() == self.consumed {
             self.kept.clear();
-            self.consumed = 0;
+            (self.consumed, self.lent) = (0, 0);
             if let Some(frame) = whole_frame(received, self.frame_bytes_max)? {
                 *received = &received[LENGTH_BYTES + frame.len()..];
                 return Ok(Some(frame));
@@ -80,6 +82,15 @@ impl Framer {
     /// Changes the limit, for frames whose length has not been read.
     pub fn set_frame_bytes_max(&mut self, frame_bytes_max: u32) {
         self.frame_bytes_max = frame_bytes_max;
+    }
+
+    /// Takes the frame back that was lent last: [`Framer::next`] lends it again. `before` is what
+    /// `received` was when it was lent.
+    pub fn take_back<'r>(&mut self, received: &mut &'r [u8], before: &'r [u8]) {
+        if self.lent == 0 {
+            *received = before;
+        }
+        self.consumed -= core::mem::take(&mut self.lent);
     }
 
     /// Stores bytes that must wait because the requests before them do. They come out of
@@ -118,7 +129,8 @@ impl Framer {
             return Ok(None);
         }
         let start = self.consumed + LENGTH_BYTES;
-        self.consumed = start + frame_bytes;
+        self.lent = LENGTH_BYTES + frame_bytes;
+        self.consumed += self.lent;
         Ok(Some(&self.kept[start..self.consumed]))
     }
 
@@ -148,7 +160,7 @@ impl Framer {
     fn drop_consumed(&mut self) {
         if 0 < self.consumed {
             self.kept.drain(..self.consumed);
-            self.consumed = 0;
+            (self.consumed, self.lent) = (0, 0);
         }
     }
 }
@@ -220,6 +232,35 @@ mod tests {
         assert_eq!(framer.next(&mut received).unwrap(), Some(&b"one"[..]));
         framer.keep(received);
         assert_eq!(drain(&mut framer, &stream[15..]), [&b"two"[..], b"three"]);
+    }
+
+    #[test]
+    fn a_frame_taken_back_is_lent_again() {
+        let stream = [frame(b"one"), frame(b"two"), frame(b"three")].concat();
+        for cut in 0..stream.len() {
+            let mut framer = Framer::new(100);
+            let mut frames = Vec::new();
+            for part in [&stream[..cut], &stream[cut..]] {
+                let mut received = part;
+                let mut is_second = false;
+                loop {
+                    let before = received;
+                    let Some(frame) = framer.next(&mut received).unwrap() else { break };
+                    if is_second {
+                        frames.push(frame.to_vec());
+                    } else {
+                        framer.take_back(&mut received, before);
+                        if cut % 2 == 0 {
+                            framer.keep(received);
+                            received = &[];
+                        }
+                    }
+                    is_second = !is_second;
+                }
+            }
+            assert_eq!(frames, [&b"one"[..], b"two", b"three"], "cut at {cut}");
+            assert_eq!(framer.kept_bytes(), 0);
+        }
     }
 
     #[test]

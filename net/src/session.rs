@@ -45,6 +45,11 @@ impl Session {
         self.framer.next(received)?.map(Incoming::decode).transpose()
     }
 
+    /// See [`Framer::take_back`].
+    pub fn take_back<'r>(&mut self, received: &mut &'r [u8], before: &'r [u8]) {
+        self.framer.take_back(received, before);
+    }
+
     /// See [`Framer::keep`].
     pub fn keep(&mut self, received: &[u8]) {
         self.framer.keep(received);

@@ -1,12 +1,16 @@
 //! One client connection: requests in, answers out in the same order.
 
 use base::{ConnId, Listener, Piece};
-use net::{RequestHeader, Session};
+use net::Session;
 
+use crate::checksums::Checksums;
 use crate::reply::ReplyQueue;
 
 /// Answers a client may leave waiting before we stop reading from it.
 pub(crate) const PIPELINE_MAX: usize = 1024;
+/// Bytes that a connection may keep behind a request that is being verified, before we stop reading
+/// from it.
+pub(crate) const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -15,14 +19,14 @@ pub(crate) struct Connection {
     pub(crate) listener: Listener,
     /// Out while its frames are being served.
     pub(crate) session: Option<Session>,
-    /// The request that found no room.
-    pub(crate) waiting: Option<(RequestHeader<'static>, Vec<u8>)>,
+    /// How far the request is verified that comes next.
+    pub(crate) checksums: Checksums,
     pub(crate) replies: ReplyQueue,
     /// A send is in flight: the next one waits for it.
     pub(crate) sending: bool,
     /// Receiving is paused.
     pub(crate) paused: bool,
-    /// The next request waits for room (journal or pipeline).
+    /// The next request waits, in the session: for room in journal or pipeline, or to be verified.
     pub(crate) stalled: bool,
     /// Close was said; nothing more is served.
     pub(crate) closing: bool,
@@ -36,7 +40,7 @@ impl Connection {
             id,
             listener,
             session: Some(session),
-            waiting: None,
+            checksums: Checksums::default(),
             replies: ReplyQueue::default(),
             sending: false,
             paused: false,

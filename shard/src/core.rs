@@ -58,6 +58,10 @@ pub struct Core {
     pub(crate) unapplied: bool,
     pub(crate) producer_ids: ProducerIds,
     uuids_drawn: u64,
+    /// Turns that have ended.
+    pub(crate) turns: u64,
+    /// When a request that is not verified yet wants the next turn.
+    pub(crate) verifying: Option<Instant>,
     /// Every shard of the node has opened or failed: clients get answers.
     pub(crate) serving: bool,
     /// What is in hand is finished, nothing more is taken: else the log would never be sealed.
@@ -108,6 +112,8 @@ impl Core {
             unapplied: false,
             producer_ids: ProducerIds::default(),
             uuids_drawn: 0,
+            turns: 0,
+            verifying: None,
             serving: false,
             stopping: false,
         }
@@ -269,6 +275,7 @@ impl Machine for Core {
         self.end_overdue_jobs(now);
         self.flush();
         self.emit_ops();
+        self.turns += 1;
     }
 
     fn poll(&mut self) -> Option<Output<Mail>> {
@@ -277,7 +284,7 @@ impl Machine for Core {
 
     fn next_timeout(&self) -> Option<Instant> {
         let job = self.deadlines.first();
-        self.shards.iter().filter_map(Shard::next_timeout).chain(job).min()
+        self.shards.iter().filter_map(Shard::next_timeout).chain(job).chain(self.verifying).min()
     }
 
     fn stopped(&self) -> bool {

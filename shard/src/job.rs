@@ -64,6 +64,16 @@ pub(crate) struct Want {
     pub(crate) known_epoch: Option<Epoch>,
 }
 
+impl Part {
+    /// Why the partition's part was refused, if it was.
+    pub(crate) fn refusal(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Answered(Answer::Failed(code)) | Self::Refused(code) => Some(*code),
+            _ => None,
+        }
+    }
+}
+
 impl Job {
     pub(crate) fn new(call: &Call<'_>, body: Vec<u8>, parts: Vec<Part>) -> Self {
         let missing = parts.iter().filter(|part| matches!(part, Part::Asked)).count() as u32;

@@ -7,6 +7,7 @@ mod ack_times;
 mod ask;
 mod broker_config;
 mod brokers;
+mod checksums;
 mod commit;
 mod connection;
 pub mod control;

@@ -8,6 +8,7 @@ mod metadata;
 mod partitions;
 mod produce;
 mod producer_ids;
+mod redirect;
 mod topics;
 
 pub(crate) use producer_ids::ProducerIds;
@@ -19,7 +20,7 @@ use net::{
 };
 use replication::Topic;
 
-use crate::connection::PIPELINE_MAX;
+use crate::connection::{PIPELINE_MAX, WAITING_BYTES_MAX};
 use crate::core::Core;
 use crate::job::Job;
 use crate::mail::Ticket;
@@ -35,6 +36,8 @@ pub(crate) enum Served {
     Yes,
     /// No room now: it is served again, whole, when there is.
     Stall,
+    /// Its checksums are not verified yet: it goes on in the next turn.
+    Verifying,
     /// The client broke the protocol.
     Close,
 }
@@ -69,8 +72,13 @@ impl Core {
         let mut session =
             conn.session.take().expect("a connection is served by one call at a time");
         while self.may_serve(id) {
+            let before = received;
             match session.next(&mut received) {
-                Ok(Some(incoming)) => self.serve(now, id, listener, &incoming),
+                Ok(Some(incoming)) => {
+                    if !self.serve(now, id, listener, &incoming) {
+                        session.take_back(&mut received, before);
+                    }
+                }
                 Ok(None) => break,
                 Err(_) => self.close(id),
             }
@@ -80,26 +88,24 @@ impl Core {
         if framer.kept_bytes() == 0 && KEPT_BYTES_MAX < framer.memory_bytes() {
             session.shrink();
         }
+        if WAITING_BYTES_MAX < session.framer().kept_bytes() {
+            self.pause(id);
+        }
         if let Some(conn) = self.connections.get_mut(id) {
             conn.session = Some(session);
         }
     }
 
-    /// Serves the connections that waited for room.
+    /// Serves the connections whose next request waited.
     pub(crate) fn resume_stalled(&mut self, now: Now) {
         if !self.serving {
             return;
         }
+        self.verifying = None;
         for _ in 0..self.stalled.len() {
             let Some(id) = self.stalled.pop_front() else { return };
             let Some(conn) = self.connections.get_mut(id) else { continue };
             conn.stalled = false;
-            let listener = conn.listener;
-            if let Some((header, body)) = conn.waiting.take() {
-                let frame = RequestFrame { header, body: &body };
-                self.serve(now, id, listener, &Incoming::Request(frame));
-                self.pool.give_bytes(body);
-            }
             self.receive(now, id, &[]);
             self.resume(id);
         }
@@ -178,25 +184,32 @@ impl Core {
         Ok(Home { shard: leader.shard, partition: PartitionId::new(topic.number, index) })
     }
 
-    fn serve(&mut self, now: Now, conn: ConnId, listener: Listener, incoming: &Incoming<'_>) {
+    /// Serves a request; `false` if it must wait and be served again.
+    fn serve(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        listener: Listener,
+        incoming: &Incoming<'_>,
+    ) -> bool {
         let RequestFrame { header, body } = match *incoming {
             Incoming::UnknownApiVersions { correlation_id } => {
                 negotiation::refuse(&mut self.out, correlation_id);
-                return self.reply_written(conn, Gate::Open);
+                self.reply_written(conn, Gate::Open);
+                return true;
             }
             Incoming::Request(frame) => frame,
         };
         match self.dispatch(now, &Call { conn, listener, header, body }) {
-            Served::Yes => {}
+            Served::Yes => return true,
             Served::Close => self.close(conn),
-            Served::Stall => {
-                let kept = self.keep(body);
-                if let Some(conn) = self.connections.get_mut(conn) {
-                    conn.waiting = Some((RequestHeader { client_id: None, ..header }, kept));
-                }
-                self.stall(conn);
+            Served::Stall => self.stall(conn),
+            Served::Verifying => {
+                self.verifying = Some(now.mono);
+                self.defer(conn);
             }
         }
+        false
     }
 
     fn dispatch(&mut self, now: Now, call: &Call<'_>) -> Served {
@@ -241,12 +254,23 @@ impl Core {
 
     /// Reads no more from the client until there is room.
     pub(crate) fn stall(&mut self, id: ConnId) {
+        self.defer(id);
+        self.pause(id);
+    }
+
+    /// Serves no further request of the client before the turn ends.
+    fn defer(&mut self, id: ConnId) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         if !conn.stalled {
             conn.stalled = true;
             self.stalled.push_back(id);
         }
-        if !conn.paused {
+    }
+
+    /// Reads no more from the client until [`Core::resume`].
+    fn pause(&mut self, id: ConnId) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        if !conn.paused && conn.stalled {
             conn.paused = true;
             self.outputs.push_back(Output::Pause(id));
         }

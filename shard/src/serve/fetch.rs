@@ -10,10 +10,14 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use base::{Now, Offset, Piece};
-use net::api::fetch::{FetchPartition, PartitionData, RequestView, Response, TopicResponse};
+use net::api::fetch::{
+    FetchPartition, FetchTopicView, NodeEndpoint, PartitionData, RequestView, Response,
+    TopicResponse,
+};
 use net::{Empty, ErrorCode, Null, Outgoing, Records, Uuid, each};
 
 use super::partitions::parse_epoch;
+use super::redirect::{self, Redirects};
 use super::{Call, Home, Served};
 use crate::ask::{Answer, Ask};
 use crate::core::Core;
@@ -151,7 +155,9 @@ impl Core {
 
     /// Writes the answer and fills it with the records found.
     pub(super) fn write_fetched(&mut self, job: &mut Job, view: &RequestView<'_>) -> Vec<Piece> {
-        write_response(&mut self.out, job, view);
+        let listener = job.listener;
+        let redirects = Redirects { state: &self.state, listener };
+        write_response(&mut self.out, job, view, &redirects);
         let mut body = self.pool.pieces();
         let mut records = job.parts.iter_mut().filter_map(|part| match part {
             Part::Answered(Answer::Fetched(fetched)) if 0 < fetched.bytes => {
@@ -197,23 +203,50 @@ fn is_failure(part: &Part) -> bool {
     matches!(part, Part::Answered(Answer::Failed(_)) | Part::Refused(_))
 }
 
-fn write_response(out: &mut Outgoing, job: &Job, view: &RequestView<'_>) {
+fn write_response(
+    out: &mut Outgoing,
+    job: &Job,
+    view: &RequestView<'_>,
+    redirects: &Redirects<'_>,
+) {
+    let topics = redirects.state.topics();
+    let known = |topic: &FetchTopicView<'_>| match topic.topic_id {
+        Uuid::ZERO => topics.by_name(topic.topic),
+        id => topics.by_uuid(replication::Uuid(id.0)),
+    };
+    let leader =
+        |topic: &FetchTopicView<'_>, index, part| redirects.leader(known(topic), index, part);
+    let leader = &leader;
+    let asked = view
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(move |wanted| (topic, wanted.partition)));
+    let leaders =
+        asked.zip(&job.parts).filter_map(|((topic, index), part)| leader(&topic, index, part));
+    let endpoints = redirects.endpoints(leaders);
     let next = Cell::new(0);
     let next_part = || &job.parts[next.replace(next.get() + 1)];
     let next_part = &next_part;
     let responses = each(view.topics.iter().map(|topic| TopicResponse {
         topic: topic.topic,
         topic_id: topic.topic_id,
-        partitions: each(
-            topic.partitions.iter().map(|wanted| partition_data(wanted.partition, next_part())),
-        ),
+        partitions: each(topic.partitions.iter().map(move |wanted| {
+            let part = next_part();
+            let current_leader = redirect::in_fetched(leader(&topic, wanted.partition, part));
+            PartitionData { current_leader, ..partition_data(wanted.partition, part) }
+        })),
     }));
     let response = Response {
         throttle_time_ms: 0,
         error_code: ErrorCode::None,
         session_id: 0,
         responses,
-        node_endpoints: Empty,
+        node_endpoints: each(endpoints.iter().map(|broker| NodeEndpoint {
+            node_id: broker.id,
+            host: broker.host,
+            port: i32::from(broker.port),
+            rack: broker.rack,
+        })),
     };
     out.respond(job.reply_to, response);
 }

@@ -5,11 +5,12 @@
 
 use core::cell::Cell;
 
-use base::{Batch, BatchError, Now, Seq, ShardId};
+use base::{Batch, BatchError, Listener, Now, Seq, ShardId};
 use engine::AppendError;
-use net::api::produce::{PartitionResponse, RequestView, Response, TopicResponse};
+use net::api::produce::{NodeEndpoint, PartitionResponse, RequestView, Response, TopicResponse};
 use net::{Empty, ErrorCode, Outgoing, Records, ReplyTo, each};
 
+use super::redirect::{self, Redirects};
 use super::{Call, Home, Served};
 use crate::ask::{Answer, Ask, Produced};
 use crate::core::Core;
@@ -32,11 +33,20 @@ struct Walk {
     asks: Vec<(usize, Home, Vec<u8>)>,
 }
 
+/// Which batches of a request fail their checksum, by their place in it.
+#[derive(Debug)]
+enum Damaged {
+    /// Not known: the request is small enough to be verified while it is appended.
+    Unknown,
+    These(Vec<usize>),
+}
+
 impl Core {
     pub(super) fn produce(&mut self, now: Now, call: &Call<'_>, view: &RequestView<'_>) -> Served {
         if self.shards.iter().any(|shard| shard.is_holding()) {
             return Served::Stall;
         }
+        let Some(damaged) = self.verify(call, view) else { return Served::Verifying };
         let parts = self.pool.parts();
         let mut walk = Walk { parts, frame: None, asks: Vec::new() };
         for topic in &view.topic_data {
@@ -45,6 +55,13 @@ impl Core {
                     let home = self.locate_by_name(call.listener, topic.name, data.index);
                     home.and_then(|home| {
                         let batch = check_batch(call.header.version, data.records)?;
+                        let is_sound = match &damaged {
+                            Damaged::These(damaged) => !damaged.contains(&walk.parts.len()),
+                            Damaged::Unknown => batch.verify_checksum().is_ok(),
+                        };
+                        if !is_sound {
+                            return Err(ErrorCode::CorruptMessage);
+                        }
                         self.append(now, home, batch, &mut walk)
                     })
                 } else {
@@ -59,10 +76,23 @@ impl Core {
         if !walk.asks.is_empty() {
             return self.produce_by_job(now, call, walk);
         }
-        write_response(&mut self.out, call.header.reply_to(), view, &walk.parts);
+        self.write_parts(call.listener, call.header.reply_to(), view, &walk.parts);
         self.reply_written(call.conn, gate(walk.frame));
         self.pool.give_parts(walk.parts);
         Served::Yes
+    }
+
+    /// Verifies the checksums of a large request, or of one of many, as far as its connection may in
+    /// this turn. `None`: not all of them.
+    fn verify(&mut self, call: &Call<'_>, view: &RequestView<'_>) -> Option<Damaged> {
+        let conn = self.connections.get_mut(call.conn).expect("it is being served");
+        if conn.checksums.spend(self.turns, call.body.len()) {
+            return Some(Damaged::Unknown);
+        }
+        let batches = view.topic_data.iter().flat_map(|topic| topic.partition_data.iter());
+        let batches =
+            batches.map(|data| Batch::parse(data.records.unwrap_or_default().bytes()).ok());
+        conn.checksums.advance(self.turns, batches).map(Damaged::These)
     }
 
     /// Appends here and now if the owner is here and has room, else leaves the batch to be asked.
@@ -111,7 +141,18 @@ impl Core {
 
     /// Writes the answer of a job whose parts are all there.
     pub(super) fn write_produced(&mut self, job: &Job, view: &RequestView<'_>) {
-        write_response(&mut self.out, job.reply_to, view, &job.parts);
+        self.write_parts(job.listener, job.reply_to, view, &job.parts);
+    }
+
+    fn write_parts(
+        &mut self,
+        listener: Listener,
+        to: ReplyTo,
+        view: &RequestView<'_>,
+        parts: &[Part],
+    ) {
+        let redirects = Redirects { state: &self.state, listener };
+        write_response(&mut self.out, to, view, parts, &redirects);
     }
 }
 
@@ -119,12 +160,11 @@ pub(crate) fn gate(frame: Option<(ShardId, Seq)>) -> Gate {
     frame.map_or(Gate::Open, |(shard, seq)| Gate::Durable { shard, seq })
 }
 
-/// Everything about a batch that can be judged without its partition: Kafka's `LogValidator`
-/// without decompression.
+/// What can be judged of a batch without its partition and without a look at all of it: Kafka's
+/// `LogValidator` without decompression.
 fn check_batch(version: i16, records: Option<Records<'_>>) -> Result<Batch<'_>, ErrorCode> {
     let bytes = records.unwrap_or_default().bytes();
     let batch = Batch::parse(bytes).map_err(|error| batch_error_code(&error))?;
-    batch.verify_checksum().map_err(|error| batch_error_code(&error))?;
     let codec_known = batch.codec() < 4 || batch.codec() == 4 && ZSTD_VERSION <= version;
     let sequence_known = batch.producer_id() < 0 || 0 <= batch.base_sequence();
     if !codec_known {
@@ -149,17 +189,42 @@ fn batch_error_code(error: &BatchError) -> ErrorCode {
     }
 }
 
-fn write_response(out: &mut Outgoing, to: ReplyTo, view: &RequestView<'_>, parts: &[Part]) {
+fn write_response(
+    out: &mut Outgoing,
+    to: ReplyTo,
+    view: &RequestView<'_>,
+    parts: &[Part],
+    redirects: &Redirects<'_>,
+) {
+    let leader = |topic: &str, index, part| {
+        redirects.leader(redirects.state.topics().by_name(topic), index, part)
+    };
+    let leader = &leader;
+    let refused = view
+        .topic_data
+        .iter()
+        .flat_map(|topic| topic.partition_data.iter().map(move |data| (topic.name, data.index)));
+    let leaders =
+        refused.zip(parts).filter_map(|((topic, index), part)| leader(topic, index, part));
+    let endpoints = redirects.endpoints(leaders);
     let next = Cell::new(0);
     let next_part = || &parts[next.replace(next.get() + 1)];
     let next_part = &next_part;
     let responses = each(view.topic_data.iter().map(|topic| TopicResponse {
         name: topic.name,
-        partition_responses: each(
-            topic.partition_data.iter().map(|data| partition_response(data.index, next_part())),
-        ),
+        partition_responses: each(topic.partition_data.iter().map(move |data| {
+            let part = next_part();
+            let current_leader = redirect::in_produced(leader(topic.name, data.index, part));
+            PartitionResponse { current_leader, ..partition_response(data.index, part) }
+        })),
     }));
-    out.respond(to, Response { responses, throttle_time_ms: 0, node_endpoints: Empty });
+    let node_endpoints = each(endpoints.iter().map(|broker| NodeEndpoint {
+        node_id: broker.id,
+        host: broker.host,
+        port: i32::from(broker.port),
+        rack: broker.rack,
+    }));
+    out.respond(to, Response { responses, throttle_time_ms: 0, node_endpoints });
 }
 
 fn partition_response(index: i32, part: &Part) -> PartitionResponse<'static, Empty> {
