@@ -96,7 +96,9 @@ impl Store {
         Appended {
             base,
             seq: run.map_or_else(|| self.journal.durable_seq(), |run| run.seq),
-            append_time_ms: None,
+            append_time_ms: run
+                .filter(|_| partition.settings.append_time)
+                .map(|run| run.max_timestamp),
             log_start: partition.log_start,
             duplicate: true,
         }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use base::{Done, IoError, Op, PAGE_BYTES, Page, Token};
+use base::{Done, Instant, IoError, LatencyHistogram, Op, PAGE_BYTES, Page, Token};
 
 use crate::bins::Bins;
 use crate::extent::{Extent, ExtentRecord, RECORD_BYTES, is_intact};
@@ -34,6 +34,7 @@ pub(crate) struct DiskReads<P> {
     in_flight: usize,
     pub(crate) reads: u64,
     pub(crate) bytes: u64,
+    pub(crate) times: LatencyHistogram,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ struct Request<P> {
     generation: u32,
     wanted: Option<Wanted<P>>,
     in_flight: bool,
+    started: Instant,
     cancelled: bool,
 }
 
@@ -79,6 +81,7 @@ impl<P: Copy> DiskReads<P> {
             in_flight: 0,
             reads: 0,
             bytes: 0,
+            times: LatencyHistogram::default(),
         }
     }
 
@@ -133,6 +136,7 @@ impl<P: Copy> DiskReads<P> {
     /// Starts reads that wait, up to `limit` in flight.
     pub(crate) fn start(
         &mut self,
+        now: Instant,
         bins: &Bins,
         pool: &mut PagePool,
         limit: usize,
@@ -142,7 +146,7 @@ impl<P: Copy> DiskReads<P> {
             && let Some(index) = self.waiting.pop_front()
         {
             let request = &mut self.requests[index as usize];
-            request.in_flight = true;
+            (request.in_flight, request.started) = (true, now);
             let extent = request.wanted.as_ref().expect("it waits").extent;
             self.in_flight += 1;
             self.reads += 1;
@@ -159,6 +163,7 @@ impl<P: Copy> DiskReads<P> {
     /// Takes a completion. `None` if nobody wants it any more.
     pub(crate) fn done(
         &mut self,
+        now: Instant,
         bins: &mut Bins,
         pool: &mut PagePool,
         journal: u64,
@@ -171,6 +176,7 @@ impl<P: Copy> DiskReads<P> {
         let request = &mut self.requests[index as usize];
         let wanted = request.wanted.take().expect("a read in flight is wanted or cancelled");
         request.in_flight = false;
+        self.times.record(now.since(request.started), 1);
         self.in_flight -= 1;
         bins.get_mut(wanted.extent.bin).readers -= 1;
         let token = ReadToken { index, generation: request.generation };
@@ -189,7 +195,8 @@ impl<P: Copy> DiskReads<P> {
 
 impl<P> Request<P> {
     fn vacant() -> Self {
-        Self { generation: 0, wanted: None, in_flight: false, cancelled: false }
+        let started = Instant::default();
+        Self { generation: 0, wanted: None, in_flight: false, started, cancelled: false }
     }
 }
 

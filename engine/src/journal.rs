@@ -96,6 +96,7 @@ pub struct Journal {
     create_again: Option<Instant>,
     counters: Counters,
     write_times: LatencyHistogram,
+    frame_waits: LatencyHistogram,
 }
 
 /// Why an entry was not taken. All but `Poisoned` pass: try again after a completion.
@@ -150,6 +151,7 @@ impl Journal {
             create_again: None,
             counters: Counters::default(),
             write_times: LatencyHistogram::default(),
+            frame_waits: LatencyHistogram::default(),
             config,
         };
         journal.create_next_segment();
@@ -261,6 +263,12 @@ impl Journal {
     #[must_use]
     pub fn write_times(&self) -> LatencyHistogram {
         self.write_times
+    }
+
+    /// How long the oldest entries of frames waited for their frame to be sealed.
+    #[must_use]
+    pub fn frame_waits(&self) -> LatencyHistogram {
+        self.frame_waits
     }
 
     #[must_use]
@@ -434,8 +442,12 @@ impl Journal {
             inc_base: self.inc_base,
             prev_crc: self.prev_crc,
         };
+        let oldest = self.frame.oldest_at().unwrap_or(now);
         let sealed = self.frame.seal(arena, self.config.id, &stamp);
         let has_entries = 0 < sealed.entries;
+        if has_entries {
+            self.frame_waits.record(now.since(oldest), 1);
+        }
         self.window.submit(InFlight {
             seq,
             start: self.start,

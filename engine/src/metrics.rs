@@ -15,6 +15,10 @@ pub struct EngineMetrics {
     pub journal_write_ns: u64,
     /// How long journal frames took from their submission to stable storage.
     pub journal_write_times: LatencyHistogram,
+    /// How long the oldest entries of frames waited for their frame to be sealed.
+    pub journal_frame_waits: LatencyHistogram,
+    /// Frames that may be in flight (K).
+    pub journal_window: u8,
     pub pressure: Pressure,
     pub arena_used_bytes: u64,
     pub arena_bytes: u64,
@@ -39,6 +43,8 @@ pub struct EngineMetrics {
     pub disk_reads: u64,
     pub disk_read_bytes: u64,
     pub disk_reads_waiting: u64,
+    /// How long reads of bins took the device.
+    pub disk_read_times: LatencyHistogram,
 }
 
 impl Store {
@@ -51,6 +57,8 @@ impl Store {
             journal_counters: self.journal.counters(),
             journal_write_ns: self.journal.average_write_ns(),
             journal_write_times: self.journal.write_times(),
+            journal_frame_waits: self.journal.frame_waits(),
+            journal_window: self.config.journal.window,
             pressure: self.pressure,
             arena_used_bytes: self.arena.used_bytes(),
             arena_bytes: self.arena.capacity_bytes(),
@@ -69,6 +77,7 @@ impl Store {
             disk_reads: self.reads.reads,
             disk_read_bytes: self.reads.bytes,
             disk_reads_waiting: self.reads.waiting() as u64,
+            disk_read_times: self.reads.times,
         }
     }
 }

@@ -109,7 +109,8 @@ impl Store {
 
     pub(crate) fn read_done(&mut self, now: Now, done: base::Done) {
         let journal = self.config.journal.id;
-        let Some(ended) = self.reads.done(&mut self.bins, &mut self.pages, journal, done) else {
+        let Some(ended) = self.reads.done(now.mono, &mut self.bins, &mut self.pages, journal, done)
+        else {
             return;
         };
         if ended.result == Err(ExtentError::Damaged) {
@@ -142,7 +143,7 @@ impl Store {
     }
 
     /// Starts as many of the waiting reads as may be in flight.
-    pub(crate) fn start_reads(&mut self) {
+    pub(crate) fn start_reads(&mut self, now: Now) {
         // Half as many while the journal's own writes take long.
         let average = self.journal.average_write_ns();
         if 0 < average {
@@ -151,7 +152,7 @@ impl Store {
         let slow = self.write_floor_ns.saturating_mul(2) < average;
         let max = self.config.reads_max.max(1);
         let limit = if slow { max.div_ceil(2) } else { max };
-        self.reads.start(&self.bins, &mut self.pages, limit, &mut self.ops);
+        self.reads.start(now.mono, &self.bins, &mut self.pages, limit, &mut self.ops);
     }
 
     /// The part of an extent that a fetch asked for.

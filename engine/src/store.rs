@@ -188,7 +188,7 @@ impl Store {
             self.free_dead_bins(now);
             self.create_bin();
         }
-        self.start_reads();
+        self.start_reads(now);
         self.journal.turn(now, &mut self.arena);
         self.settle();
     }

@@ -61,6 +61,12 @@ pub struct ReactorCounters {
     pub registered_arenas: Counter,
     pub written_bytes: Counter,
     pub writes: Counter,
+    /// Writes of journal frames that the kernel could not begin at once and gave to a worker thread.
+    pub punts: Counter,
+    /// Journal segments of this core, and the pieces (extents) that they lie in: a frame across two
+    /// pieces waits for the file's exclusive lock.
+    pub segments: Counter,
+    pub segment_extents: Counter,
     pub read_bytes: Counter,
     pub reads: Counter,
     pub syncs: Counter,
@@ -72,4 +78,14 @@ pub struct ReactorCounters {
     pub mail_delayed: Counter,
     /// Peers woken.
     pub nudges: Counter,
+}
+
+impl ReactorCounters {
+    /// Counts segments, each by its number of extents.
+    pub(crate) fn count_extents(&self, segments: impl Iterator<Item = u32>) {
+        for extents in segments {
+            self.segments.add(1);
+            self.segment_extents.add(u64::from(extents));
+        }
+    }
 }

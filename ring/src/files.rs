@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use base::{Done, FileId, FileKind, IoError, Machine, Op, ShardId};
 
+use crate::extents;
 use crate::flight::Flight;
 use crate::folder::ShardFolder;
 use crate::io::Io;
@@ -22,6 +23,8 @@ pub(crate) struct Files {
     under_way: usize,
     /// Held open as long as the ring.
     held: Option<OpenFile>,
+    /// Arena writes fail if they cannot begin at once, so that punts are counted.
+    writes_at_once: bool,
 }
 
 /// The files of one shard, by kind and number.
@@ -59,13 +62,15 @@ impl Files {
                 bins: Vec::new(),
                 replaced: Vec::new(),
             };
+            io.counters.count_extents(folder.segment_extents());
             for file in folder.into_files() {
                 files.insert(io, file.id.kind, file.file);
             }
             shards.push(files);
         }
         let held = hold.map(|file| OpenFile { target: io.uring.adopt(file.as_fd()), _file: file });
-        Self { shards, maker, refused: Vec::new(), under_way: 0, held }
+        let writes_at_once = true;
+        Self { shards, maker, refused: Vec::new(), under_way: 0, held, writes_at_once }
     }
 
     /// Starts `op`.
@@ -86,7 +91,17 @@ impl Files {
                 let arena = io.arena(file.shard);
                 let bytes = arena.lasting(machine.arena(file.shard).get(span), span);
                 let buffer = arena.buffer;
-                io.launch(target, Flight::Write { tok, pin, bytes, buffer, pos, sync });
+                let flight = Flight::Write {
+                    tok,
+                    pin,
+                    bytes,
+                    buffer,
+                    pos,
+                    sync,
+                    target,
+                    at_once: self.writes_at_once,
+                };
+                io.launch(target, flight);
             }
             Op::WritePages { tok, pos, pages, sync, .. } => {
                 io.launch(target, Flight::WritePages { tok, pages, pos, sync });
@@ -101,11 +116,12 @@ impl Files {
         }
     }
 
-    /// The completion of a disk operation that landed with `result`.
-    pub(crate) fn end(&mut self, io: &Io, flight: Flight, result: i32) -> Done {
+    /// The completion of a disk operation that landed with `result`; `None` if it flies again.
+    pub(crate) fn end(&mut self, io: &mut Io, flight: Flight, result: i32) -> Option<Done> {
+        let flight = self.punt(io, flight, result)?;
         self.under_way -= 1;
         let counters = &io.counters;
-        match flight {
+        Some(match flight {
             Flight::Write { tok, pin, bytes, .. } => {
                 let res = moved(result, bytes.bytes());
                 counters.writes.add(1);
@@ -129,6 +145,26 @@ impl Files {
                 Done::Synced { tok, res: moved(result, 0) }
             }
             other => unreachable!("not a disk operation: {other:?}"),
+        })
+    }
+
+    /// Launches an arena write anew that the kernel did not begin at once: nothing of it was written,
+    /// and a worker thread may wait for what it needs. Any other flight comes back.
+    fn punt(&mut self, io: &mut Io, flight: Flight, result: i32) -> Option<Flight> {
+        match (flight, -result) {
+            (
+                Flight::Write { tok, pin, bytes, buffer, pos, sync, target, at_once: true },
+                error @ (libc::EAGAIN | libc::EOPNOTSUPP),
+            ) => {
+                // A file system that knows no such writes: all go as the kernel likes.
+                self.writes_at_once &= error == libc::EAGAIN;
+                io.counters.punts.add(1);
+                let at_once = false;
+                let flight = Flight::Write { tok, pin, bytes, buffer, pos, sync, target, at_once };
+                io.launch(target, flight);
+                None
+            }
+            (flight, _) => Some(flight),
         }
     }
 
@@ -141,6 +177,9 @@ impl Files {
         self.under_way -= 1;
         let res = result.map(|made| {
             io.counters.created.add(1);
+            if let FileKind::Segment(_) = file.kind {
+                io.counters.count_extents(extents::of(&made).into_iter());
+            }
             self.shard_mut(file.shard).insert(io, file.kind, made);
         });
         Some(Done::Created { tok, res })

@@ -30,6 +30,9 @@ pub(crate) enum Flight {
         buffer: Option<u16>,
         pos: u64,
         sync: bool,
+        target: Target,
+        /// To fail if the kernel cannot begin it at once, instead of going to a worker thread.
+        at_once: bool,
     },
     WritePages {
         tok: Token,
@@ -254,16 +257,16 @@ impl Flight {
 
     fn entry_on(&mut self, file: Fd) -> squeue::Entry {
         match self {
-            Self::Write { bytes, buffer: Some(buffer), pos, sync, .. } => {
+            Self::Write { bytes, buffer: Some(buffer), pos, sync, at_once, .. } => {
                 opcode::WriteFixed::new(file, bytes.address(), bytes.bytes(), *buffer)
                     .offset(*pos)
-                    .rw_flags(durability(*sync))
+                    .rw_flags(durability(*sync) | patience(*at_once))
                     .build()
             }
-            Self::Write { bytes, buffer: None, pos, sync, .. } => {
+            Self::Write { bytes, buffer: None, pos, sync, at_once, .. } => {
                 opcode::Write::new(file, bytes.address(), bytes.bytes())
                     .offset(*pos)
-                    .rw_flags(durability(*sync))
+                    .rw_flags(durability(*sync) | patience(*at_once))
                     .build()
             }
             Self::WritePages { pages, pos, sync, .. } => {
@@ -310,6 +313,10 @@ fn send_entry(file: Fd, gather: &mut Gather) -> squeue::Entry {
 
 fn durability(sync: bool) -> i32 {
     if sync { libc::RWF_DSYNC } else { 0 }
+}
+
+fn patience(at_once: bool) -> i32 {
+    if at_once { libc::RWF_NOWAIT } else { 0 }
 }
 
 fn page_bytes(pages: &[Page]) -> u32 {

@@ -19,6 +19,8 @@ use base::{FileId, FileKind, PAGE_BYTES, ShardId};
 use rustix::fs::{FlockOperation, StatxFlags};
 use rustix::io::Errno;
 
+use crate::extents;
+
 /// Behind the name of a file that is not finished.
 pub(crate) const UNFINISHED: &str = ".new";
 
@@ -161,6 +163,12 @@ impl ShardFolder {
     #[must_use]
     pub fn existing(&self) -> Vec<(FileId, u64)> {
         self.files.iter().map(|file| (file.id, file.bytes)).collect()
+    }
+
+    /// In how many pieces each journal segment lies on the device, where the file system tells.
+    pub fn segment_extents(&self) -> impl Iterator<Item = u32> {
+        let is_segment = |file: &&ShardFile| matches!(file.id.kind, FileKind::Segment(_));
+        self.files.iter().filter(is_segment).filter_map(|file| extents::of(&file.file))
     }
 
     #[must_use]

@@ -51,10 +51,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! This is the only crate with `unsafe`. It stands in five files, each of which keeps one promise:
+//! This is the only crate with `unsafe`. It stands in six files, each of which keeps one promise:
 //! [`memory`] (mapped once, never unmapped), `flight` (an operation owns what the kernel touches),
 //! `buffer_ring` (a buffer is the kernel's or ours), `uring` (system calls with plain arguments),
-//! [`allocations`] (passes every call on); and in one line of `gather`.
+//! `extents` (one call on a structure of its own), [`allocations`] (passes every call on); and in one
+//! line of `gather`.
 
 #[expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 pub mod allocations;
@@ -65,6 +66,8 @@ mod clock;
 pub mod counters;
 pub mod cpu;
 pub mod device;
+#[expect(unsafe_code, reason = "an ioctl")]
+mod extents;
 pub mod feature;
 mod files;
 #[expect(unsafe_code, reason = "operations name memory by address")]

@@ -90,6 +90,9 @@ pub struct StartReport {
     pub features: Features,
     /// How each shard's arena is known to the kernel.
     pub arenas: Vec<(ShardId, Registered)>,
+    /// Journal segments that were there, and the pieces of the device that they lie in.
+    pub segments: u64,
+    pub segment_extents: u64,
 }
 
 /// Whether the kernel keeps an arena's pages at hand.
@@ -213,7 +216,12 @@ impl<T> Plan<T> {
         let files = Files::new(&mut io, folders, maker, hold);
         let net = Net::new(&mut io, &config.net, listeners)
             .map_err(failed("prepare listeners and receive buffers"))?;
-        let report = StartReport { features: io.uring.features(), arenas: registered };
+        let report = StartReport {
+            features: io.uring.features(),
+            arenas: registered,
+            segments: io.counters.segments.get(),
+            segment_extents: io.counters.segment_extents.get(),
+        };
         Ok(Reactor::new(config, io, files, net, mailboxes, report))
     }
 }

@@ -197,8 +197,9 @@ impl<T> Reactor<T> {
         for completion in self.disk.drain(..) {
             match self.io.flights.land(&completion) {
                 Landed::Last(flight) => {
-                    let done = self.files.end(&self.io, flight, completion.result);
-                    machine.done(now, done);
+                    if let Some(done) = self.files.end(&mut self.io, flight, completion.result) {
+                        machine.done(now, done);
+                    }
                 }
                 _ => self.io.counters.strays.add(1),
             }

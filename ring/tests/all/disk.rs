@@ -152,6 +152,28 @@ fn a_client_that_resets_gives_pinned_memory_back() {
 }
 
 #[test]
+fn a_write_that_the_kernel_puts_off_is_counted_and_made_all_the_same() {
+    let folder = folder();
+    make_journal(folder.path());
+    // Every write extends the file, for which the kernel waits for the file system.
+    let path = folder.path().join(ring::folder::relative_path(JOURNAL.kind));
+    std::fs::File::create(&path).expect("it can be emptied");
+    let core = Core::with_shard(config(PollMode::Park), folder.path(), |arena| {
+        Echo::new(Route::Durable, arena)
+    });
+    let mut stream = core.connect();
+    let sent = pattern(10_000);
+    stream.write_all(&sent).expect("taken");
+    let mut echoed = vec![0; sent.len()];
+    stream.read_exact(&mut echoed).expect("it comes back once it is durable");
+    assert!(echoed == sent);
+    let (punts, writes) = (core.counters.punts.get(), core.counters.writes.get());
+    assert!(0 < punts && punts <= writes, "{punts} of {writes}");
+    assert_ne!(std::fs::metadata(&path).expect("there").len(), 0);
+    core.stop_cleanly();
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_file_being_made() {
     let folder = folder();
     let mut slow = config(PollMode::Park);

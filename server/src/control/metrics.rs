@@ -79,6 +79,16 @@ fn engines(page: &mut Page, engines: &[(String, EngineMetrics)]) {
     for (shard, metrics) in engines {
         page.histogram(name, ("shard", shard), &metrics.journal_write_times);
     }
+    let name = "chiplog_frame_wait_seconds";
+    page.family(name, "histogram", "From a frame's first entry to its submission.");
+    for (shard, metrics) in engines {
+        page.histogram(name, ("shard", shard), &metrics.journal_frame_waits);
+    }
+    let name = "chiplog_bin_read_seconds";
+    page.family(name, "histogram", "Reads of bins, on the device.");
+    for (shard, metrics) in engines {
+        page.histogram(name, ("shard", shard), &metrics.disk_read_times);
+    }
 }
 
 fn shard_label(shard: ShardId) -> String {

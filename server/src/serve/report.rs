@@ -78,6 +78,14 @@ impl Report {
                 output::note(format_args!("the journal memory of shard {shard} is {registered}"));
             }
         }
+        let (segments, extents) = (start.segments, start.segment_extents);
+        if segments < extents {
+            output::note(format_args!(
+                "{segments} journal segments lie in {extents} pieces of the device: a frame across \
+                 two of them waits for a lock of the file system; format a folder on a disk with \
+                 more contiguous space if tails matter"
+            ));
+        }
     }
 
     pub(super) fn recovered(&self, recovered: &Recovered) {

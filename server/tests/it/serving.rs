@@ -97,6 +97,21 @@ fn the_admin_port_tells_health_readiness_and_numbers() {
     assert!(metrics.contains("\nchiplog_ready 1\n"), "{metrics}");
     assert!(metrics.contains("\nchiplog_core_parks_total{core=\"0\"} "), "{metrics}");
     assert!(metrics.contains("\nchiplog_journal_bytes{shard=\"control\"} "), "{metrics}");
+    for family in [
+        "chiplog_core_punts_total{core=\"0\"}",
+        "chiplog_core_spins_total{core=\"0\"}",
+        "chiplog_journal_segments{core=\"0\"}",
+        "chiplog_journal_window{shard=\"0\"}",
+        "chiplog_journal_used_bytes{shard=\"0\"}",
+        "chiplog_bins_used{shard=\"0\"}",
+        "chiplog_waiting_acks{shard=\"0\"}",
+        "chiplog_ack_seconds_count{shard=\"0\"}",
+        "chiplog_frame_wait_seconds_count{shard=\"0\"}",
+        "chiplog_journal_write_seconds_count{shard=\"0\"}",
+        "chiplog_bin_read_seconds_count{shard=\"0\"}",
+    ] {
+        assert!(metrics.contains(&format!("\n{family} ")), "{family} is not in\n{metrics}");
+    }
     let acks = |metrics: &str| {
         let line = metrics.lines().find(|line| line.starts_with("chiplog_ack_seconds_count"));
         line.and_then(|line| line.split(' ').next_back()?.parse::<u64>().ok())

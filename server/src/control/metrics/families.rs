@@ -34,6 +34,13 @@ pub(super) const CORE: &[Family<ReactorCounters>] = &[
         "Times that the core took memory from the heap.",
         |c| c.allocations.get(),
     ),
+    counter("chiplog_core_punts_total", "Journal writes that the kernel put off.", |c| {
+        c.punts.get()
+    }),
+    gauge("chiplog_journal_segments", "Files of the core's journals.", |c| c.segments.get()),
+    gauge("chiplog_journal_segment_extents", "Pieces of the device that those lie in.", |c| {
+        c.segment_extents.get()
+    }),
     gauge("chiplog_core_workers", "Kernel threads that punted operations go to.", |c| {
         u64::from(ring::cpu::io_workers(c.thread.get()).unwrap_or(0))
     }),
@@ -80,8 +87,11 @@ pub(super) const ENGINE: &[Family<EngineMetrics>] = &[
     gauge("chiplog_journal_bytes", "What data may fill.", |e| e.journal.total_bytes),
     gauge("chiplog_journal_pressure", "0 calm to 3 full.", |e| pressure(e.pressure)),
     gauge("chiplog_journal_frames_needed", "Recovery would read them.", |e| e.frames_needed),
-    gauge("chiplog_journal_window", "Frames in flight now.", |e| {
+    gauge("chiplog_journal_in_flight", "Frames in flight now.", |e| {
         u64::from(e.journal_counters.in_flight)
+    }),
+    gauge("chiplog_journal_window", "Frames that may be in flight (K).", |e| {
+        u64::from(e.journal_window)
     }),
     counter("chiplog_journal_frames_total", "Frames written.", |e| e.journal_counters.frames),
     counter("chiplog_journal_idle_seals_total", "Empty frames.", |e| e.journal_counters.idle_seals),
@@ -98,6 +108,9 @@ pub(super) const ENGINE: &[Family<EngineMetrics>] = &[
     gauge("chiplog_bins_used", "Bins that hold something.", |e| u64::from(e.bins_used)),
     gauge("chiplog_disk_full", "1: no bin is free and none can be made.", |e| {
         u64::from(e.disk_full)
+    }),
+    gauge("chiplog_bin_reads_waiting", "Reads of bins that wait for others.", |e| {
+        e.disk_reads_waiting
     }),
     counter("chiplog_bin_reads_total", "Reads of bins for consumers.", |e| e.disk_reads),
     counter("chiplog_bin_read_bytes_total", "Bytes of those.", |e| e.disk_read_bytes),
