@@ -57,8 +57,11 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  chiplog serve                     a server on loopback, its data in ./chiplog-data
-  chiplog help serve                every setting of a server
+  chiplog serve                        a server on loopback, its data in ./chiplog-data
+  chiplog help serve                   every setting of a server
+  echo hello | chiplog produce talk    write to a topic, made on first use
+  chiplog consume talk --follow        read it, and go on reading
+  chiplog topic describe talk --json   its partitions and settings, for a program
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 

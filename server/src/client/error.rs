@@ -24,6 +24,11 @@ pub enum ClientError {
     Version { address: String, api: ApiKey },
     #[error("{subject}: {}", explain(*.code, .message.as_deref()))]
     Refused { subject: String, code: ErrorCode, message: Option<String> },
+    #[error(
+        "{0}: a batch of records is larger than the topic takes: lower --batch-bytes, or raise the \
+         topic's max.message.bytes"
+    )]
+    BatchTooLarge(String),
     #[error("topic {0} does not exist: create it with `chiplog topic create {0}`")]
     NoTopic(String),
     #[error("topic {topic} has no partition {partition}")]

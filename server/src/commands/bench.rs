@@ -24,6 +24,20 @@ The floor is a probe in this process: 200 B over loopback, one durable 4 KiB wri
 must write to the device that the server writes to (--floor), and runs where the server's first
 core does. `ping` takes turns with it; the other loads have it before and after.";
 
+const PING_EXAMPLES: &str = "\
+Examples:
+  chiplog bench ping --bootstrap 127.0.0.1:9100 --floor /srv/chiplog
+  chiplog bench ping --answers 20000 --park --json";
+
+const RATE_EXAMPLES: &str = "\
+Examples:
+  chiplog bench rate --per-second 2000 --seconds 30 --floor /srv/chiplog";
+
+const FLOOD_EXAMPLES: &str = "\
+Examples:
+  chiplog bench flood --in-flight 64 --seconds 10
+  chiplog bench flood --record-bytes 1000 --batch 1000 --partitions 4 --connections 4";
+
 /// Which load, and on whom.
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
@@ -36,12 +50,14 @@ pub struct BenchArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Load {
     /// One request in flight: what a durable ack takes.
+    #[command(after_help = PING_EXAMPLES)]
     Ping {
         /// How many answers to wait for.
         #[arg(long, default_value_t = 5000)]
         answers: u64,
     },
     /// A fixed rate, whether the server keeps up or not.
+    #[command(after_help = RATE_EXAMPLES)]
     Rate {
         /// Requests per second, over all connections.
         #[arg(long)]
@@ -50,6 +66,7 @@ enum Load {
         seconds: f64,
     },
     /// As much as a number of requests in flight allows.
+    #[command(after_help = FLOOD_EXAMPLES)]
     Flood {
         /// Requests in flight on each connection.
         #[arg(long, default_value_t = 64)]
@@ -62,7 +79,8 @@ enum Load {
 #[derive(Clone, Debug, Args)]
 struct Common {
     /// A broker of the server.
-    #[arg(long, global = true, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
+    #[arg(short, long, global = true, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
+    #[arg(env = "CHIPLOG_BOOTSTRAP")]
     bootstrap: String,
     /// Made with `--partitions` partitions if there is none of that name.
     #[arg(long, global = true, default_value = "chiplog-bench")]

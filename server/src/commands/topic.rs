@@ -30,14 +30,19 @@ pub struct TopicArgs {
 #[derive(Debug, Subcommand)]
 enum TopicCommand {
     /// Create topics.
+    #[command(after_help = create::EXAMPLES)]
     Create(create::CreateArgs),
     /// List topics.
+    #[command(after_help = list::EXAMPLES)]
     List(list::ListArgs),
     /// Show partitions, leaders, offsets and settings of topics.
+    #[command(after_help = describe::EXAMPLES)]
     Describe(describe::DescribeArgs),
     /// Change a topic's settings, or give it more partitions.
+    #[command(after_help = alter::EXAMPLES)]
     Alter(alter::AlterArgs),
     /// Delete topics with all of their records.
+    #[command(after_help = delete::EXAMPLES)]
     Delete(delete::DeleteArgs),
 }
 

@@ -8,17 +8,27 @@ fn version_names_the_program() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    let help = stdout(&chiplog(&["--help"]).output().expect("the binary runs"));
+    let mut seen = Vec::new();
+    check_help(&mut Vec::new(), &mut seen);
+    for name in ["completions", "dump", "repair", "topic alter", "bench rate"] {
+        assert!(seen.iter().any(|one| one == name), "{name} is not among {seen:?}");
+    }
+}
+
+/// Looks at the help of the command `path` and of those below it.
+fn check_help(path: &mut Vec<String>, seen: &mut Vec<String>) {
+    let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let output = chiplog(&args).output().expect("the binary runs");
+    assert!(output.status.success(), "{path:?}");
+    let help = stdout(&output);
+    assert!(help.contains("Examples:\n  "), "{path:?} shows no example");
+    seen.push(path.join(" "));
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names: Vec<_> = commands
-        .map_while(|line| line.strip_prefix("  ")?.split(' ').next())
-        .filter(|name| *name != "help")
-        .collect();
-    assert!(names.contains(&"completions"), "{help}");
-    for name in names {
-        let output = chiplog(&[name, "--help"]).output().expect("the binary runs");
-        assert!(output.status.success());
-        assert!(stdout(&output).contains("Examples:\n  "), "{name} shows no example");
+    let names = commands.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    for name in names.filter(|name| !name.is_empty() && *name != "help") {
+        path.push(name.to_owned());
+        check_help(path, seen);
+        path.pop();
     }
 }
 

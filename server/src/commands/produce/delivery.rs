@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use net::api::produce;
-use net::{Records, ReplyTo, each};
+use net::{ErrorCode, Records, ReplyTo, each};
 
 use super::{Acks, ProduceArgs};
 use crate::client::{ClientError, Cluster, Topic};
@@ -130,6 +130,9 @@ impl Delivery {
             match ClientError::check(subject, answer.error_code, answer.error_message) {
                 Ok(()) => drop(batches.remove(&index)),
                 Err(error) if error.is_passing() => passing = Some(error),
+                Err(ClientError::Refused { subject, code: ErrorCode::MessageTooLarge, .. }) => {
+                    return Err(ClientError::BatchTooLarge(subject));
+                }
                 Err(error) => return Err(error),
             }
         }

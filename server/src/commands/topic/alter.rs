@@ -6,6 +6,12 @@ use crate::client::{Cluster, admin};
 use crate::failure::Failure;
 use crate::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  chiplog topic alter orders --set retention.ms=3600000 --set cleanup.policy=delete
+  chiplog topic alter orders --unset retention.ms
+  chiplog topic alter orders --partitions 8     keys map to other partitions from then on";
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("change").required(true).multiple(true))]
 pub(super) struct AlterArgs {

@@ -6,6 +6,12 @@ use crate::client::{ClientError, Cluster, admin};
 use crate::failure::Failure;
 use crate::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  chiplog topic create orders
+  chiplog topic create orders --partitions 4 --set retention.ms=86400000
+  chiplog topic create a b c --if-not-exists";
+
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
     /// What the topics are to be called.

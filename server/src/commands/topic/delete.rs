@@ -6,6 +6,11 @@ use crate::client::{ClientError, Cluster, admin};
 use crate::failure::Failure;
 use crate::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  chiplog topic delete orders
+  chiplog topic delete orders trades --yes --if-exists";
+
 #[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
     /// The topics to delete.

@@ -8,6 +8,11 @@ use crate::client::{Cluster, Topic, admin, offsets};
 use crate::failure::Failure;
 use crate::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  chiplog topic describe orders
+  chiplog topic describe orders --all-settings --json";
+
 #[derive(Debug, Args)]
 pub(super) struct DescribeArgs {
     /// The topics to describe.

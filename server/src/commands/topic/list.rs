@@ -6,6 +6,11 @@ use crate::client::cluster::Wanted;
 use crate::failure::Failure;
 use crate::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  chiplog topic list
+  chiplog topic list --json -b kafka1:9092";
+
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Show the server's internal topics as well.
