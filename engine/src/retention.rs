@@ -76,8 +76,8 @@ fn expired_before(partition: &Partition, now_ms: i64) -> Option<Offset> {
     if partition.settings.replicated && partition.reign.is_none() {
         return None;
     }
-    let mut rest_bytes = partition.bytes();
     let mut before = partition.log_start.0;
+    let mut rest_bytes = partition.bytes() - deleted_bytes(partition);
     for (end, bytes, from_ms) in pieces(partition) {
         if !is_expired(partition, from_ms, now_ms) && !is_surplus(partition, rest_bytes, bytes) {
             break;
@@ -86,6 +86,15 @@ fn expired_before(partition: &Partition, now_ms: i64) -> Option<Offset> {
         before = end;
     }
     (partition.log_start.0 < before).then_some(before)
+}
+
+/// Bytes before the log start that are still held: the word for their deletion is not durable yet.
+fn deleted_bytes(partition: &Partition) -> u64 {
+    let start = partition.log_start.0;
+    let extents = partition.stored.extents().map(|one| (one.end, u64::from(one.len)));
+    let runs = partition.tail.runs().map(|run| (run.end, u64::from(run.span.len)));
+    let deleted = extents.chain(runs).take_while(|(end, _)| *end <= start);
+    deleted.map(|(_, bytes)| bytes).sum()
 }
 
 /// What can expire, oldest first: end, bytes, and the time from which its age counts.

@@ -242,3 +242,23 @@ fn a_cancelled_read_is_never_answered() {
     assert!(rig.engine.poll_read().is_none(), "cancelled while in flight");
     assert_eq!(rig.read_all(id(0), Offset(0)).len(), 400);
 }
+
+#[test]
+fn what_was_just_deleted_counts_no_more() {
+    let mut rig = Rig::new(config());
+    rig.create(id(0), 1);
+    rig.engine.set_settings(id(0), keep(None, Some(20_000)));
+    for _ in 0..9 {
+        put_at(&mut rig, id(0), 0);
+    }
+    pass(&mut rig, 0);
+    assert_eq!(start(&rig, id(0)), 0, "nine are within the limit");
+    for _ in 0..9 {
+        put_at(&mut rig, id(0), 0);
+    }
+    rig.engine.delete_records(rig.now, id(0), Offset(9)).unwrap();
+    // Looked at while the deletion is not durable.
+    rig.now.mono.0 += 10_000_000_000;
+    rig.engine.turn(rig.now);
+    assert_eq!(start(&rig, id(0)), 9, "the other nine are within the limit");
+}
