@@ -107,7 +107,10 @@ impl Engine {
     }
 
     /// Creates a partition, or tells an existing one its settings; idempotent. It exists, and is
-    /// replicated or not, when the returned frame is durable.
+    /// replicated or not, when the returned frame is durable. The id of a deleted partition is never
+    /// used again.
+    ///
+    /// Before [`Engine::end_roll_call`] it may turn out halted: see there.
     pub fn create_partition(
         &mut self,
         now: Now,
@@ -115,6 +118,17 @@ impl Engine {
         settings: PartitionSettings,
     ) -> Result<Seq, Refused> {
         self.store_mut().ok_or(Refused::Recovering)?.create_partition(now, id, settings)
+    }
+
+    /// Says that every partition that existed before this start has been named to
+    /// [`Engine::create_partition`]: from now on, one that is not known is new.
+    ///
+    /// Before that, one that is not known although a frame is lost that may have created it is halted,
+    /// and the journal keeps its past.
+    pub fn end_roll_call(&mut self) {
+        if let Some(store) = self.store_mut() {
+            store.end_roll_call();
+        }
     }
 
     /// Deletes a partition and its data. Only on the word of a committed deletion.

@@ -14,6 +14,7 @@ mod carry;
 mod config;
 mod destage;
 mod disk_reads;
+mod doubt;
 mod due;
 mod engine;
 mod error;

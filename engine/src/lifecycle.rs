@@ -36,13 +36,21 @@ impl Store {
         let mut partition = Partition::new(id, settings);
         partition.last_append_ms = now.wall.0;
         partition.born = self.journal.durable_seq();
+        self.doubt.suspect(&mut partition);
         let max = self.config.journal.max_payload_bytes();
         snapshot::encode(&partition, Slot::VACANT, &self.producers, max, &mut self.scratch);
         let entry = control(EntryKind::PartitionCreated, id, Offset::ZERO);
         let placed = self.journal.append(now, &mut self.arena, entry, &[&self.scratch])?;
-        (partition.snapshot, partition.marks.snapshot) = (placed.seq, placed.seq);
+        partition.marks.snapshot = placed.seq;
         self.frames.hold(placed.seq, placed.span);
+        let in_doubt = partition.halt.is_some();
+        if !in_doubt {
+            partition.snapshot = placed.seq;
+        }
         let slot = self.partitions.insert(partition);
+        if in_doubt {
+            self.dues.push(placed.seq, Due::Snapshot { slot });
+        }
         self.carry.push_snapshot(placed.seq, slot);
         Ok(placed.seq)
     }

@@ -6,6 +6,7 @@
 //! lie before the journal's start.
 
 use core::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use base::{
     Arena, Batch, Committed, Durable, LogEnd, LogStart, Now, Offset, PAGE_BYTES, PartitionId, Seq,
@@ -15,6 +16,7 @@ use zerocopy::FromBytes;
 
 use crate::bins::{BinState, Bins, Commit};
 use crate::config::{EngineConfig, PartitionSettings};
+use crate::doubt::Doubt;
 use crate::extent::ExtentRecord;
 use crate::frames::Frames;
 use crate::halt::{Halt, HaltCause};
@@ -50,6 +52,9 @@ pub(crate) struct Replay {
     promises_lost: Seq,
     /// Frames that had been in flight are cut off.
     torn: bool,
+    /// Partitions that the journal says were deleted, or begun anew in an entry that is damaged: what
+    /// bins hold of them counts no more.
+    given_up: BTreeSet<PartitionId>,
 }
 
 impl Replay {
@@ -77,6 +82,7 @@ impl Replay {
             table: None,
             promises_lost: Seq(0),
             torn: report.verdict == Verdict::Torn,
+            given_up: BTreeSet::new(),
         };
         for entry in recovered.entries(arena) {
             replay.entry(arena, &entry);
@@ -127,11 +133,11 @@ impl Replay {
 
     /// Learns of a bin file. Not known to the journal: it was made and never written.
     pub(crate) fn found_bin(&mut self, number: u32, bytes: u64) {
+        // What the journal said of it may stand in a damaged frame: then it is left alone.
+        let in_doubt = self.doubt().is_about_existence();
         let bin = self.bins.known(number);
         let unwritten = bin.state == BinState::Absent;
         bin.pages = (bytes / PAGE_BYTES as u64) as u32;
-        // What the journal said of it may stand in a damaged frame: then it is left alone.
-        let in_doubt = self.damage.iter().any(|damage| damage.touched == Touched::All);
         let free = unwritten && bytes == self.config.bin_bytes || bin.state == BinState::Free;
         if in_doubt && free {
             bin.state = BinState::Worn;
@@ -207,8 +213,14 @@ impl Replay {
         }
     }
 
-    /// Gives every partition its extents: of copies the youngest, none from an earlier life.
+    pub(crate) fn doubt(&self) -> Doubt {
+        Doubt::about(&self.damage)
+    }
+
+    /// Gives every partition its extents: of copies the youngest, none from an earlier life. Extents
+    /// of nobody are those of a deleted partition, or, in doubt, all that is left of one.
     fn place_extents(&mut self) {
+        let in_doubt = self.doubt().is_about_existence();
         let mut records = core::mem::take(&mut self.extents);
         records.sort_unstable_by_key(|record| {
             let extent = record.extent();
@@ -216,10 +228,14 @@ impl Replay {
         });
         for record in records {
             let extent = record.extent();
+            let given_up = self.given_up.contains(&record.partition());
+            if in_doubt && !given_up {
+                self.slot(record.partition());
+            }
             let Some(partition) = self.partitions.by_id_mut(record.partition()) else { continue };
-            let known = partition.snapshot != Seq(0);
+            let earlier = partition.snapshot == Seq(0) && given_up || extent.stamp <= partition.born;
             let placed = partition.stored.end().is_some_and(|end| extent.base < end);
-            if !known || placed || extent.stamp <= partition.born {
+            if earlier || placed {
                 continue;
             }
             if partition.log_start.0 < extent.end {
@@ -323,6 +339,7 @@ impl Replay {
         }
         partition.tail.drop_runs_before(Offset(u64::MAX), &mut self.frames);
         self.producers.clear(slot);
+        self.given_up.insert(partition.id);
     }
 
     fn promises(&mut self, at: &RecoveredEntry, arena: &Arena) {
@@ -355,6 +372,8 @@ impl Replay {
     fn log_start(&mut self, slot: Slot, to: Offset) {
         let partition = self.partition(slot);
         partition.log_start = partition.log_start.max(LogStart(to));
+        // It was committed: should the batches before it be lost, their offsets were given out.
+        partition.log_end = partition.log_end.max(LogEnd(to));
         partition.history.trim(to);
     }
 
@@ -376,6 +395,10 @@ impl Replay {
         }
         if entry.kind == EntryKind::StartOver {
             self.deletion(self.partitions.slot(entry.partition));
+            self.given_up.insert(entry.partition);
+            self.slot(entry.partition);
+        }
+        if entry.kind == EntryKind::PartitionCreated {
             self.slot(entry.partition);
         }
         if entry.kind == EntryKind::Batch && !entry.carried {

@@ -19,6 +19,7 @@ use crate::carry::Carry;
 use crate::config::EngineConfig;
 use crate::destage::Destage;
 use crate::disk_reads::{self, DiskReads};
+use crate::doubt::Doubt;
 use crate::due::{Due, Dues};
 use crate::error::AppendError;
 use crate::evacuate::{self, Evacuation};
@@ -46,6 +47,7 @@ pub(crate) struct Store {
     pub(crate) bins: Bins,
     pub(crate) touches: Touches,
     pub(crate) dues: Dues,
+    pub(crate) doubt: Doubt,
     pub(crate) destage: Destage,
     pub(crate) carry: Carry,
     pub(crate) retention: Retention,
@@ -105,6 +107,7 @@ impl Pressure {
 impl Store {
     /// A store of what replay found, over the journal's next incarnation.
     pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, found: Replay) -> Self {
+        let doubt = found.doubt();
         let Replay { frames, partitions, producers, bins, .. } = found;
         let mut store = Self {
             frames,
@@ -113,6 +116,7 @@ impl Store {
             bins,
             touches: Touches::default(),
             dues: Dues::default(),
+            doubt,
             destage: Destage::new(),
             carry: Carry::default(),
             retention: Retention::default(),
@@ -154,9 +158,7 @@ impl Store {
         for (seq, slot) in snapshots {
             let partition = self.partitions.get_mut(slot).expect("just found");
             partition.marks.snapshot = seq;
-            if seq != Seq(0) {
-                self.carry.push_snapshot(seq, slot);
-            }
+            self.carry.push_snapshot(seq, slot);
             self.enqueue(slot);
         }
         for number in 0..self.bins.len() {
@@ -305,7 +307,10 @@ impl Store {
         }
     }
 
-    fn advance_start(&mut self, durable: Seq) {
+    pub(crate) fn advance_start(&mut self, durable: Seq) {
+        if self.is_frozen() {
+            return;
+        }
         let start = self.frames.advance(durable.next());
         self.journal.set_start(start);
         match self.frames.oldest_payload() {

@@ -230,3 +230,72 @@ fn a_journal_that_vanished_is_not_a_fresh_one() {
     let report = rig.engine.recovery_report().unwrap();
     assert!(matches!(report.verdict, Verdict::CorruptAll { .. }), "{report:?}");
 }
+
+/// Three partitions, a fourth whose creation stands in a frame that is gone, and a restart.
+fn doubtful() -> Rig {
+    let mut rig = three();
+    rig.create(id(3), 1);
+    rig.put(id(3), &[b"only of 3"]);
+    rig.steps(20);
+    let (file, at) = rig.disk.find(b"only of 3", segment).unwrap();
+    // The frame that created it stands before this one.
+    for frame in [at / PAGE_BYTES - 1, at / PAGE_BYTES] {
+        rig.disk.corrupt(file, frame * PAGE_BYTES + 20);
+    }
+    rig.crash()
+}
+
+#[test]
+fn a_partition_that_may_have_been_lost_whole_is_not_created_anew() {
+    let mut rig = doubtful();
+    assert_eq!(rig.engine.log_end(id(3)), None, "nothing is left of it");
+    // However often the process dies before the owner has spoken, the doubt stays.
+    for _ in 0..3 {
+        rig.steps(50);
+        rig = rig.crash();
+    }
+    for index in 0..4 {
+        rig.engine.create_partition(rig.now, id(index), Default::default()).unwrap();
+    }
+    rig.engine.end_roll_call();
+    let halt = rig.engine.halt(id(3)).expect("all of it may be lost");
+    assert_eq!((halt.from, halt.to), (Offset(0), None));
+    let seq = rig.engine.create_partition(rig.now, id(4), Default::default()).unwrap();
+    assert_eq!(rig.engine.halt(id(4)), None, "new after the roll call");
+    rig.settle(seq);
+    rig.engine.open_epoch(rig.now, id(4), Epoch(2)).unwrap();
+    for _ in 0..1_000 {
+        rig.put(id(4), &[&[7; 2_000]]);
+    }
+    let mut rig = rig.crash();
+    let report = rig.engine.recovery_report().unwrap();
+    assert_eq!(report.verdict, Verdict::Clean, "the damaged frames were written over");
+    assert_eq!(rig.engine.halt(id(3)), Some(halt));
+    let seq = rig.engine.accept_loss(rig.now, id(3)).unwrap();
+    rig.settle(seq);
+    rig.engine.open_epoch(rig.now, id(3), Epoch(2)).unwrap();
+    assert!(Offset(1 << 32) < rig.put(id(3), &[b"after the loss"]), "no offset twice");
+}
+
+#[test]
+fn a_partition_that_lost_its_snapshot_is_not_forgotten() {
+    let mut rig = three();
+    rig.create(id(3), 1);
+    for _ in 0..4 {
+        rig.put(id(3), &[&[3; 2_000]]);
+    }
+    let LogEnd(end) = rig.engine.log_end(id(3)).unwrap();
+    let (file, at) = rig.disk.find(&[3; 2_000], segment).unwrap();
+    rig.disk.corrupt(file, (at / PAGE_BYTES - 1) * PAGE_BYTES + 20);
+    let mut rig = rig.crash();
+    let halt = rig.engine.halt(id(3)).expect("its snapshot is lost");
+    rig.engine.end_roll_call();
+    rig.create(id(4), 2);
+    for _ in 0..1_000 {
+        rig.put(id(4), &[&[7; 2_000]]);
+    }
+    let rig = rig.crash();
+    assert_eq!(rig.engine.recovery_report().unwrap().verdict, Verdict::Clean);
+    assert_eq!(rig.engine.halt(id(3)), Some(halt));
+    assert_eq!(rig.engine.log_end(id(3)), Some(LogEnd(end)));
+}

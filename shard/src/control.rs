@@ -149,6 +149,14 @@ impl ControlShard {
             && self.shards.iter().all(|shard| serves(shard) || has_failed(shard))
     }
 
+    /// Shards that will not serve, and why.
+    pub fn failed_shards(&self) -> impl Iterator<Item = (ShardId, &str)> {
+        self.shards.iter().zip(0..).filter_map(|(shard, number)| match shard {
+            ShardProgress::Failed(reason) => Some((ShardId(number), reason.as_str())),
+            ShardProgress::Recovering | ShardProgress::Booting(_) => None,
+        })
+    }
+
     /// Why the node cannot serve at all, if so.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
@@ -280,7 +288,10 @@ impl ControlShard {
             .create_partition(now, CLUSTER_LOG, PartitionSettings::default())
             .and_then(|_| self.engine.open_epoch(now, CLUSTER_LOG, epoch));
         match opened {
-            Ok(_) => self.stage = Stage::Replaying { next: Offset::ZERO },
+            Ok(_) => {
+                self.engine.end_roll_call();
+                self.stage = Stage::Replaying { next: Offset::ZERO };
+            }
             Err(Refused::Busy) => {}
             Err(refused) => self.stage = Stage::Failed(format!("the cluster log: {refused}")),
         }

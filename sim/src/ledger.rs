@@ -175,6 +175,14 @@ impl Ledger {
         }
     }
 
+    /// The journal is damaged, and the broker says so: deletions of records may be forgotten although
+    /// they were acked. What they removed may come back, nothing else.
+    pub fn forgive_deletions(&mut self) {
+        for book in self.books.values_mut() {
+            (book.start, book.start_acked) = (Offset::ZERO, Offset::ZERO);
+        }
+    }
+
     /// The broker is gone: deletions that were not acked may have been forgotten.
     pub fn restarted(&mut self) {
         for book in self.books.values_mut() {

@@ -55,7 +55,12 @@ impl Shard {
             self.conform_topic(now, own, topic)?;
             self.applied.insert(topic.number, Arc::clone(topic));
         }
-        self.delete_vanished(now, state)
+        self.delete_vanished(now, state)?;
+        if state.shard(own.placement).is_ok_and(|known| known.boot == Some(boot)) {
+            // A state that knows of this start knows every partition from before it.
+            self.engine.end_roll_call();
+        }
+        Ok(())
     }
 
     fn conform_topic(&mut self, now: Now, own: Leader, topic: &Topic) -> Result<(), Refused> {

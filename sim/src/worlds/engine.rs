@@ -346,8 +346,10 @@ impl World for EngineWorld {
     fn opened(&mut self, host: &mut Host, engine: &mut Engine) -> Result<(), Violation> {
         self.beyond |= 0 < host.disk.injected().beyond;
         if self.beyond {
-            self.tenants.bury(engine, &mut self.ledger);
-            self.tenants.settle(&self.knobs, &mut self.random, &mut self.ledger);
+            self.tenants.chase_ghosts(host, engine);
+        }
+        if engine.recovery_report().is_some_and(|report| !report.damage.is_empty()) {
+            self.ledger.forgive_deletions();
         }
         self.tenants.check_recovered(engine, self.beyond)?;
         if 0 < self.knobs.lying_flush {
@@ -357,10 +359,8 @@ impl World for EngineWorld {
                 self.ledger.excuse_tail(partition, end);
             }
         }
-        for partition in self.tenants.ids() {
-            self.glance(engine, partition)?;
-        }
-        self.tenants.pursue(host, engine, self.epoch, self.beyond)
+        self.tenants.pursue(host, engine, self.epoch, self.beyond)?;
+        self.tenants.ids().into_iter().try_for_each(|partition| self.glance(engine, partition))
     }
 
     fn observe(&mut self, host: &mut Host, engine: &mut Engine) -> Result<(), Violation> {

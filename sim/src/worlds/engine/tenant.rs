@@ -22,6 +22,8 @@ pub(super) struct Tenant {
     id: PartitionId,
     settings: PartitionSettings,
     stay: Stay,
+    /// The engine was told of it in this life.
+    named: bool,
     /// The epoch that was opened in this life.
     reign: Option<Epoch>,
 }
@@ -90,6 +92,9 @@ impl Tenants {
         for tenant in &mut self.all {
             tenant.pursue(host, engine, epoch, beyond)?;
         }
+        if self.all.iter().all(|tenant| tenant.named || !tenant.is_wanted()) {
+            engine.end_roll_call();
+        }
         self.all.retain(|tenant| tenant.stay != Stay::Gone);
         Ok(())
     }
@@ -105,23 +110,13 @@ impl Tenants {
         }
     }
 
-    /// Makes sure that at least one partition is wanted.
-    pub(super) fn settle(&mut self, knobs: &Knobs, random: &mut Random, ledger: &mut Ledger) {
-        if self.ids().is_empty() {
-            self.add(knobs, random, ledger);
-        }
-    }
-
-    /// Gives up partitions that a restarted engine does not know, and has said why.
-    pub(super) fn bury(&mut self, engine: &Engine, ledger: &mut Ledger) {
-        if engine.recovery_report().is_none_or(|report| report.damage.is_empty()) {
-            return;
-        }
-        for tenant in &mut self.all {
-            if tenant.is_wanted() && engine.log_end(tenant.id).is_none() {
-                tenant.stay = Stay::Unwanted;
-                ledger.close(tenant.id);
-            }
+    /// Deletes partitions of which damage has lost nothing but the word for their deletion.
+    pub(super) fn chase_ghosts(&self, host: &mut Host, engine: &mut Engine) {
+        let known = |id: &PartitionId| self.all.iter().any(|tenant| tenant.id == *id);
+        let ghosts: Vec<_> = engine.partitions().filter(|id| !known(id)).collect();
+        for id in ghosts {
+            let answer = engine.delete_partition(host.now(), id);
+            host.say("chased a ghost", format_args!("{id}: {answer:?}"));
         }
     }
 
@@ -147,7 +142,7 @@ impl Tenants {
     /// The process is gone: what was asked for must be asked for again.
     pub(super) fn ended(&mut self) {
         for tenant in &mut self.all {
-            tenant.reign = None;
+            (tenant.named, tenant.reign) = (false, None);
             tenant.stay = match tenant.stay {
                 Stay::Coming(_) => Stay::Wanted,
                 Stay::Going(_) => Stay::Unwanted,
@@ -169,7 +164,7 @@ impl Tenants {
             append_time: random.chance(knobs.append_time),
             ..PartitionSettings::default()
         };
-        self.all.push(Tenant { id, settings, stay: Stay::Wanted, reign: None });
+        self.all.push(Tenant { id, settings, stay: Stay::Wanted, named: false, reign: None });
     }
 }
 
@@ -192,11 +187,13 @@ impl Tenant {
             return Ok(());
         }
         match engine.create_partition(host.now(), self.id, self.settings) {
-            Ok(seq) if self.stay == Stay::Wanted => {
-                host.say("asked for a partition", format_args!("{}, frame {seq}", self.id));
-                self.stay = Stay::Coming(seq);
+            Ok(seq) => {
+                self.named = true;
+                if self.stay == Stay::Wanted {
+                    host.say("asked for a partition", format_args!("{}, frame {seq}", self.id));
+                    self.stay = Stay::Coming(seq);
+                }
             }
-            Ok(_) => {}
             Err(refused) => return self.judge(refused, "created", beyond),
         }
         match engine.open_epoch(host.now(), self.id, epoch) {
