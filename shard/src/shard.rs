@@ -196,7 +196,9 @@ impl Shard {
     /// A halted partition takes no epoch of its new start: readers come with one that it never opened.
     fn check_epoch(&self, id: PartitionId, known: Option<Epoch>) -> Result<(), ErrorCode> {
         let Some(own) = self.current_epoch(id) else {
-            return Err(ErrorCode::UnknownTopicOrPartition);
+            // One that may have lost everything knows no epoch; the engine says what is wrong.
+            let halted = self.engine.halt(id).is_some();
+            return if halted { Ok(()) } else { Err(ErrorCode::UnknownTopicOrPartition) };
         };
         match known {
             Some(known) if known < own => Err(ErrorCode::FencedLeaderEpoch),

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use base::{CoreId, Listener, NodeId, Offset, PartitionId, Seq, ShardId};
 use engine::journal::{JournalConfig, Touched};
-use engine::{EngineConfig, Phase as EnginePhase, Planted};
+use engine::{Engine, EngineConfig, Phase as EnginePhase, Planted};
 use replication::command::NodeRegistered;
 use replication::{ClusterState, Uuid};
 use shard::{Address, CoreSettings, Layout};
@@ -189,6 +189,12 @@ impl NodeWorld {
     /// loudly.
     fn excuse_losses(&mut self, node: &NodeMachine) {
         let state = node.control.state();
+        let damaged = |engine: &Engine| {
+            engine.recovery_report().is_some_and(|report| !report.damage.is_empty())
+        };
+        if node.engines().any(|(_, engine)| damaged(engine)) {
+            self.ledger.forgive_deletions();
+        }
         for (shard, engine) in node.engines() {
             let report = engine.recovery_report();
             let all = report.is_some_and(|report| {
@@ -276,6 +282,9 @@ impl World for NodeWorld {
                 EnginePhase::Halted(verdict) => return stopped(shard, verdict),
                 EnginePhase::Failed(error) => return stopped(shard, error),
             }
+        }
+        if let Some((shard, reason)) = node.control.failed_shards().next() {
+            return stopped(shard, reason);
         }
         if node.control.readiness().is_ok() { Phase::Open } else { Phase::Recovering }
     }
