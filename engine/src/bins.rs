@@ -239,12 +239,26 @@ impl Bins {
         bin.vitality()
     }
 
-    pub(crate) fn set_free(&mut self, number: u32) {
+    /// The bin may be written again. Returns the commits that spoke for what it held.
+    pub(crate) fn set_free(&mut self, number: u32) -> Vec<Commit> {
         self.open.retain(|open| *open != number);
+        self.free.push(number);
         let bin = self.get_mut(number);
         bin.state = BinState::Free;
-        bin.commits.clear();
-        self.free.push(number);
+        core::mem::take(&mut bin.commits)
+    }
+
+    /// A bin without a footer, and not `busy`, of which nothing is alive or about to be, as far as
+    /// frames up to `durable` tell.
+    pub(crate) fn barren(&self, busy: Option<u32>, durable: Seq) -> Option<u32> {
+        let is_barren = |number: &u32| {
+            let bin = self.get(*number);
+            matches!(bin.state, BinState::Open | BinState::Worn)
+                && Some(*number) != busy
+                && bin.live_pages == 0
+                && bin.commits.iter().all(|commit| commit.seq <= durable)
+        };
+        self.open.iter().copied().find(is_barren)
     }
 
     /// The bin to create next, one at a time, so that `reserve` are free.
@@ -269,7 +283,7 @@ impl Bins {
         let number = self.creating.take().expect("a creation is in progress");
         (self.exhausted, self.retry) = (!ok, ok);
         if ok {
-            self.set_free(number);
+            drop(self.set_free(number));
         } else {
             self.get_mut(number).state = BinState::Absent;
         }

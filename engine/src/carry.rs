@@ -10,6 +10,9 @@
 //! yet, the commits of extents in bins without a footer, the table of bins. So the start always
 //! moves on, and one idle or quorumless partition never pins the journal. The old copy is let go
 //! when the new one is durable.
+//!
+//! Carrying lives on credit that comes with what is appended: when nobody appends, what fills the
+//! journal is alive, and carrying it round and round would free nothing.
 
 use std::collections::VecDeque;
 
@@ -30,6 +33,9 @@ const GOAL_PERCENT: u64 = 50;
 /// A turn carries no more than this.
 const TURN_BYTES: u32 = 256 * 1024;
 
+/// For each byte that is appended, so many may be carried.
+const CREDIT_PER_BYTE: u64 = 8;
+
 /// Lists of runs kept for reuse.
 const SPARE_LISTS: usize = 64;
 
@@ -42,9 +48,36 @@ pub(crate) struct Carry {
     /// Lists for reuse.
     spare: Vec<Vec<Run>>,
     pub(crate) bytes: u64,
+    /// Bytes that may still be carried: at most all that the journal holds.
+    credit_bytes: u64,
+    credit_max_bytes: u64,
+    /// Appended bytes that credit was given for.
+    credited_bytes: u64,
 }
 
 impl Carry {
+    /// With credit for the whole of a journal of `journal_bytes`.
+    pub(crate) fn new(journal_bytes: u64) -> Self {
+        let (credit_bytes, credit_max_bytes) = (journal_bytes, journal_bytes);
+        Self { credit_bytes, credit_max_bytes, ..Self::default() }
+    }
+
+    /// So many bytes have been appended since the start.
+    fn credit(&mut self, appended_bytes: u64) {
+        let new = appended_bytes - self.credited_bytes;
+        self.credited_bytes = appended_bytes;
+        self.grant(new * CREDIT_PER_BYTE);
+    }
+
+    /// Somebody waits for room.
+    pub(crate) fn is_asked(&mut self) {
+        self.grant(self.credit_max_bytes / 16);
+    }
+
+    fn grant(&mut self, bytes: u64) {
+        self.credit_bytes = self.credit_max_bytes.min(self.credit_bytes + bytes);
+    }
+
     /// A partition's newest snapshot stands in frame `seq`.
     pub(crate) fn push_snapshot(&mut self, seq: Seq, slot: Slot) {
         self.snapshots.push_back((seq, slot));
@@ -67,8 +100,10 @@ impl Carry {
 impl Store {
     /// Moves on, by a bounded step, whatever keeps the journal from staying half empty.
     pub(crate) fn make_room(&mut self, now: Now) {
+        self.carry.credit(self.journal.counters().appended_bytes);
+        let before = self.carry.bytes;
         let horizon = self.horizon();
-        let mut budget = TURN_BYTES;
+        let mut budget = u64::from(TURN_BYTES).min(self.carry.credit_bytes) as u32;
         let carried = self
             .carry_table(now, horizon)
             .and_then(|()| self.carry_snapshots(now, horizon, &mut budget))
@@ -77,6 +112,8 @@ impl Store {
             Ok(()) => self.empty_tails(now, horizon, &mut budget),
             Err(_) => false,
         };
+        let spent = self.carry.bytes - before;
+        self.carry.credit_bytes = self.carry.credit_bytes.saturating_sub(spent);
         self.advance_pass(now, nothing_more && !self.evacuation.is_reading());
     }
 
@@ -87,7 +124,7 @@ impl Store {
         let journal = occupancy.used_bytes.saturating_sub(of_goal(occupancy.total_bytes));
         let memory = self.arena.used_bytes().saturating_sub(of_goal(self.arena.capacity_bytes()));
         let excess = journal.max(memory);
-        if excess == 0 {
+        if excess == 0 || self.carry.credit_bytes == 0 {
             return self.frames.start();
         }
         // At the brink a segment at a time: what is carried must find room before it makes any.

@@ -175,6 +175,9 @@ impl Journal {
         let span = self.frame.push(arena, &entry, payload);
         self.last_activity = now.mono;
         self.counters.entries += 1;
+        if !entry.carried {
+            self.counters.appended_bytes += u64::from(frame::frame_bytes(len as u32, 1));
+        }
         Ok(Placed { seq: self.next_seq, entry: self.frame.entries() - 1, span })
     }
 

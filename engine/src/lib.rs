@@ -32,6 +32,7 @@ mod partitions;
 mod pass;
 mod producers;
 mod read;
+mod reclaim;
 mod replay;
 mod replica;
 mod restore;

@@ -2,7 +2,6 @@
 
 use base::{Committed, Durable, Epoch, LogEnd, LogStart, Now, Offset, PartitionId, Seq};
 
-use crate::bins::BinState;
 use crate::due::Due;
 use crate::error::Refused;
 use crate::extent::Extent;
@@ -12,7 +11,7 @@ use crate::partition::Partition;
 use crate::partitions::Slot;
 use crate::snapshot;
 use crate::store::Store;
-use crate::{Mutant, PartitionSettings};
+use crate::PartitionSettings;
 
 impl Store {
     /// Creates a partition, or tells an existing one its settings.
@@ -255,22 +254,6 @@ impl Store {
             self.frames.release(partition.snapshot);
         }
         self.producers.clear(slot);
-    }
-
-    /// Asks for every dead bin to be freed: it is when the word for it is durable.
-    pub(crate) fn free_dead_bins(&mut self, now: Now) {
-        while let Some(bin) = self.dead_bins.last().copied() {
-            if self.config.journal.planted.is(Mutant::ReuseBinBeforeFree) {
-                self.bins.set_free(bin);
-                self.bins.open(self.bins.get(bin).class);
-            } else {
-                let freed = self.append_bin(now, EntryKind::BinFree, bin, BinState::Free);
-                let Ok(seq) = freed else { return };
-                self.bins.get_mut(bin).state = BinState::Freeing;
-                self.dues.push(seq, Due::BinFreed { bin });
-            }
-            self.dead_bins.pop();
-        }
     }
 }
 

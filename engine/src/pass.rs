@@ -176,7 +176,7 @@ impl Store {
         }
         let bin = self.bins.open(class).ok_or(NotStaged::NoBin)?;
         if self.append_bin(now, EntryKind::BinOpened, bin, BinState::Open).is_err() {
-            self.bins.set_free(bin);
+            drop(self.bins.set_free(bin));
             return Err(NotStaged::Later);
         }
         Ok(bin)
@@ -299,6 +299,10 @@ impl Store {
 }
 
 impl Pass {
+    pub(crate) fn bin(&self) -> u32 {
+        self.bin
+    }
+
     /// Gives an extent its place in the bin and writes it there: its record, then `batches`.
     pub(crate) fn put<'a>(
         &mut self,

@@ -155,7 +155,7 @@ impl Replay {
             let bin = self.bins.get(number);
             let generation = bin.generation;
             match bin.state {
-                BinState::Free => self.bins.set_free(number),
+                BinState::Free => drop(self.bins.set_free(number)),
                 BinState::Open => {
                     let here = commits.iter().filter(|(record, ..)| {
                         record.extent().bin == number && record.generation() == generation

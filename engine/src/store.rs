@@ -107,6 +107,8 @@ impl Pressure {
 impl Store {
     /// A store of what replay found, over the journal's next incarnation.
     pub(crate) fn new(config: EngineConfig, arena: Arena, journal: Journal, found: Replay) -> Self {
+        let journal_bytes =
+            u64::from(config.journal.segments) * u64::from(config.journal.segment_bytes);
         let doubt = found.doubt();
         let Replay { frames, partitions, producers, bins, .. } = found;
         let mut store = Self {
@@ -118,7 +120,7 @@ impl Store {
             dues: Dues::default(),
             doubt,
             destage: Destage::new(),
-            carry: Carry::default(),
+            carry: Carry::new(journal_bytes),
             retention: Retention::default(),
             evacuation: Evacuation::default(),
             reads: DiskReads::new(),
@@ -299,7 +301,7 @@ impl Store {
                 self.commit_carried(seq, bin, generation, page);
             }
             Due::BinSealed { bin } => self.bin_sealed(bin),
-            Due::BinFreed { bin } => self.bins.set_free(bin),
+            Due::BinFreed { bin } => self.bin_freed(bin),
             Due::Table => self.table_durable(seq),
             Due::Truncated { frames } => {
                 frames.into_iter().for_each(|frame| self.frames.release(frame));

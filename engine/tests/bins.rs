@@ -2,8 +2,9 @@
 
 mod common;
 
-use base::{Epoch, Offset};
+use base::{Committed, Epoch, Offset};
 use common::{Rig, batch, config, id};
+use engine::{AppendError, EngineConfig, PartitionSettings};
 
 /// Fills partitions round-robin with values of `bytes`, and returns what each must hold.
 fn fill(rig: &mut Rig, partitions: u32, rounds: u32, bytes: usize) -> Vec<Vec<(u64, Vec<u8>)>> {
@@ -119,13 +120,13 @@ fn a_full_disk_refuses_appends_and_recovers_when_records_are_deleted() {
     let refusal = loop {
         match rig.append(id(0), &bytes) {
             Ok(_) => appended += 1,
-            Err(engine::AppendError::Busy) => {}
+            Err(AppendError::Busy) => {}
             Err(error) => break error,
         }
         rig.step();
         assert!(appended < 10_000, "the disk holds all this?");
     };
-    assert_eq!(refusal, engine::AppendError::DiskFull);
+    assert_eq!(refusal, AppendError::DiskFull);
     rig.steps(100);
     assert_eq!(rig.read_all(id(0), Offset(0)).len(), appended, "reads still work");
     let seq = rig.engine.delete_records(rig.now, id(0), Offset(appended as u64)).unwrap();
@@ -135,4 +136,45 @@ fn a_full_disk_refuses_appends_and_recovers_when_records_are_deleted() {
         rig.step();
     }
     rig.append(id(0), &bytes).unwrap();
+}
+
+#[test]
+fn a_full_disk_recovers_although_every_bin_is_open() {
+    let mut rig = Rig::new(EngineConfig { bins_max: 6, ..config() });
+    assert_eq!(rig.config.reserved_bins(), 3);
+    // Four classes of retention: each has a bin of its own, which does not fill.
+    let hours = [1, 100, 2_000, 50_000];
+    let bytes = batch(&[&[1; 2_000]], rig.now.wall.0);
+    let mut refused = 0;
+    for (index, hours) in hours.into_iter().enumerate() {
+        let id = id(index as u32);
+        rig.create(id, 1);
+        let retention_ms = Some(hours * 3_600_000);
+        rig.engine.set_settings(id, PartitionSettings { retention_ms, ..Default::default() });
+        for _ in 0..250 {
+            refused += u32::from(rig.append(id, &bytes) == Err(AppendError::DiskFull));
+            rig.step();
+        }
+    }
+    assert!(0 < refused, "{:?}", rig.engine.metrics());
+    for round in 0..2 {
+        for index in 0..4 {
+            let Committed(end) = rig.engine.committed(id(index)).unwrap();
+            let seq = rig.engine.delete_records(rig.now, id(index), end).unwrap();
+            rig.settle(seq);
+        }
+        for _ in 0..200 {
+            rig.now.mono.0 += 1_000_000_000;
+            rig.step();
+        }
+        for _ in 0..200 {
+            let taken = rig.append(id(0), &bytes);
+            assert!(matches!(taken, Ok(_) | Err(AppendError::Busy)), "round {round}: {taken:?}");
+            rig.step();
+        }
+        rig = rig.crash();
+        for index in 0..4 {
+            rig.engine.open_epoch(rig.now, id(index), Epoch(2 + round)).unwrap();
+        }
+    }
 }

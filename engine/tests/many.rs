@@ -57,3 +57,38 @@ fn ten_thousand_partitions_are_written_destaged_and_found_again() {
         assert_eq!(rounds, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "partition {index}");
     }
 }
+
+/// Creates as many partitions as it takes until their state fills `percent` of the journal.
+fn crowd(rig: &mut Rig, percent: u64) -> u32 {
+    let bytes = u64::from(rig.config.journal.segments) * u64::from(rig.config.journal.segment_bytes);
+    // A snapshot of nothing takes 124 bytes.
+    let count = (bytes * percent / 100 / 124) as u32;
+    let mut index = 0;
+    while index < count {
+        match rig.engine.create_partition(rig.now, id(index), PartitionSettings::default()) {
+            Ok(_) => index += 1,
+            Err(_) => rig.step(),
+        }
+    }
+    count
+}
+
+#[test]
+fn a_journal_full_of_state_rests_when_nobody_appends_and_takes_appends_for_ever() {
+    let mut rig = Rig::over(common::config(), Disk::new(4));
+    let count = crowd(&mut rig, 55);
+    let written = |rig: &Rig| rig.engine.metrics().journal_counters.bytes;
+    for round in 0..2 {
+        rig.steps(3_000);
+        let before = written(&rig);
+        rig.steps(1_000);
+        assert_eq!(written(&rig), before, "round {round}: nobody appends");
+        rig = rig.crash();
+    }
+    rig.engine.open_epoch(rig.now, id(count / 2), Epoch(1)).unwrap();
+    for _ in 0..2_000 {
+        rig.put(id(count / 2), &[&[1; 500]]);
+    }
+    let rig = rig.crash();
+    assert_eq!(rig.engine.metrics().partitions, u64::from(count));
+}

@@ -7,6 +7,8 @@ pub struct Counters {
     /// Of the frames, those without entries.
     pub idle_seals: u64,
     pub entries: u64,
+    /// Bytes that the entries which were not carried forward would take in frames of their own.
+    pub appended_bytes: u64,
     /// Bytes of frames asked to be written, padding included.
     pub bytes: u64,
     pub writes_done: u64,
