@@ -81,9 +81,13 @@ fn main() -> ExitCode {
 }
 
 impl Options {
+    fn worlds(&self) -> Vec<WorldKind> {
+        self.world.map_or_else(|| WorldKind::ALL.to_vec(), |world| vec![world])
+    }
+
     /// The seed in each world and profile that was not excluded.
     fn plans(&self, seed: u64) -> Vec<Plan> {
-        let worlds = self.world.map_or_else(|| WorldKind::ALL.to_vec(), |world| vec![world]);
+        let worlds = self.worlds();
         let both = || vec![Profile::Model, Profile::Beyond];
         let profiles = self.profile.map_or_else(both, |profile| vec![profile]);
         let pairs = worlds.iter().flat_map(|world| profiles.iter().map(move |p| (*world, *p)));
@@ -197,16 +201,27 @@ impl Tally {
 
 fn hunt_all(options: &Options) -> ExitCode {
     let mut survivors = 0;
-    println!("{:<26} {:>7}  {:<12} plan", "mutant", "seeds", "seen by");
+    println!("{:<30} {:>7} {:>6}  {:<12} plan", "mutant", "seeds", "s", "seen by");
     for name in mutants::names() {
-        match mutants::hunt(name, options.from.unwrap_or(1), options.seeds_max) {
+        let began = Instant::now();
+        let first = options.from.unwrap_or(1);
+        let caught = match mutants::catch(name, &options.worlds(), first, options.seeds_max) {
+            Ok(caught) => caught,
+            Err(error) => {
+                eprintln!("sim/mutants.txt: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        match caught {
             Some(caught) => {
-                let checker = format!("{:?}", caught.violation.checker);
-                println!("{name:<26} {:>7}  {checker:<12} {}", caught.seeds, caught.plan);
+                let seeds = caught.seeds.map_or("known".to_owned(), |seeds| seeds.to_string());
+                let (checker, plan) = (format!("{:?}", caught.violation.checker), caught.plan);
+                println!("{name:<30} {seeds:>7} {seconds:>6.1}  {checker:<12} {plan}");
             }
             None => {
                 survivors += 1;
-                println!("{name:<26} {:>7}  SURVIVED", options.seeds_max);
+                println!("{name:<30} {:>7} {seconds:>6.1}  SURVIVED", options.seeds_max);
             }
         }
     }

@@ -20,7 +20,7 @@ pub enum WorldKind {
 }
 
 impl WorldKind {
-    pub const ALL: &'static [Self] = &[Self::Journal];
+    pub const ALL: &'static [Self] = &[Self::Journal, Self::Engine, Self::Node];
 }
 
 /// A run: `journal model 17 stall=0`.
