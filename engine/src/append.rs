@@ -46,8 +46,7 @@ impl Store {
         {
             return Ok(self.duplicate(partition, base));
         }
-        let sequenced =
-            self.admit().and_then(|()| self.sequence(now, slot, epoch, batch, claim));
+        let sequenced = self.admit().and_then(|()| self.sequence(now, slot, epoch, batch, claim));
         if sequenced == Err(AppendError::Busy) {
             self.carry.is_asked();
         }

@@ -11,7 +11,7 @@ use crate::partition::Partition;
 use crate::partitions::Slot;
 use crate::snapshot;
 use crate::store::Store;
-use crate::PartitionSettings;
+use crate::{Mutant, PartitionSettings};
 
 impl Store {
     /// Creates a partition, or tells an existing one its settings.

@@ -233,7 +233,8 @@ impl Replay {
                 self.slot(record.partition());
             }
             let Some(partition) = self.partitions.by_id_mut(record.partition()) else { continue };
-            let earlier = partition.snapshot == Seq(0) && given_up || extent.stamp <= partition.born;
+            let earlier =
+                partition.snapshot == Seq(0) && given_up || extent.stamp <= partition.born;
             let placed = partition.stored.end().is_some_and(|end| extent.base < end);
             if earlier || placed {
                 continue;

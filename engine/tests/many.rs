@@ -60,7 +60,8 @@ fn ten_thousand_partitions_are_written_destaged_and_found_again() {
 
 /// Creates as many partitions as it takes until their state fills `percent` of the journal.
 fn crowd(rig: &mut Rig, percent: u64) -> u32 {
-    let bytes = u64::from(rig.config.journal.segments) * u64::from(rig.config.journal.segment_bytes);
+    let bytes =
+        u64::from(rig.config.journal.segments) * u64::from(rig.config.journal.segment_bytes);
     // A snapshot of nothing takes 124 bytes.
     let count = (bytes * percent / 100 / 124) as u32;
     let mut index = 0;

@@ -48,12 +48,7 @@ pub fn catch(
 /// Runs seeds, each in every one of `worlds` and every profile, until `mutant` is seen; `None` after
 /// `seeds_max`.
 #[must_use]
-pub fn hunt(
-    mutant: &str,
-    worlds: &[WorldKind],
-    first_seed: u64,
-    seeds_max: u64,
-) -> Option<Caught> {
+pub fn hunt(mutant: &str, worlds: &[WorldKind], first_seed: u64, seeds_max: u64) -> Option<Caught> {
     let courses: Vec<_> = worlds
         .iter()
         .flat_map(|world| [(*world, Profile::Model), (*world, Profile::Beyond)])
@@ -73,7 +68,8 @@ pub fn hunt(
 pub fn known(mutant: &str) -> Result<Vec<Plan>, String> {
     let mut plans = Vec::new();
     for line in corpus::lines(KNOWN) {
-        let (name, plan) = line.split_once(' ').ok_or_else(|| format!("{line:?} lacks its plan"))?;
+        let (name, plan) =
+            line.split_once(' ').ok_or_else(|| format!("{line:?} lacks its plan"))?;
         if name == mutant {
             plans.push(planted(plan.parse()?, mutant));
         }

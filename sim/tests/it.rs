@@ -41,7 +41,8 @@ fn some_seeds_of_every_world_hold() {
 /// The whole table is `cargo run -p sim -- --mutants`; this one is quick.
 #[test]
 fn a_planted_mutant_is_seen() {
-    let caught = mutants::hunt("ack-before-durable", WorldKind::ALL, 1, 200).expect("the checkers can fail");
+    let caught =
+        mutants::hunt("ack-before-durable", WorldKind::ALL, 1, 200).expect("the checkers can fail");
     let mut sound = caught.plan.clone();
     sound.mutant = None;
     assert_eq!(run(&sound, false).violation, None, "without the mutant the plan holds");

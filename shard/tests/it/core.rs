@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use base::batch::BatchBuilder;
 use base::{
-    BrokerTime, ConnId, CoreId, Done, Input, Instant, Listener, Machine, NodeId, Now, Output,
-    Page, PageMemory, ShardId,
+    BrokerTime, ConnId, CoreId, Done, Input, Instant, Listener, Machine, NodeId, Now, Output, Page,
+    PageMemory, ShardId,
 };
 use engine::journal::JournalConfig;
 use engine::{Engine, EngineConfig};
