@@ -237,7 +237,7 @@ fn doubtful() -> Rig {
     rig.create(id(3), 1);
     rig.put(id(3), &[b"only of 3"]);
     rig.steps(20);
-    let (file, at) = rig.disk.find(b"only of 3", segment).unwrap();
+    let (file, at) = rig.disk.find(b"only of 3", segment).expect("written above");
     // The frame that created it stands before this one.
     for frame in [at / PAGE_BYTES - 1, at / PAGE_BYTES] {
         rig.disk.corrupt(file, frame * PAGE_BYTES + 20);

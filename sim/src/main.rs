@@ -215,7 +215,8 @@ fn hunt_all(options: &Options) -> ExitCode {
         let seconds = began.elapsed().as_secs_f64();
         match caught {
             Some(caught) => {
-                let seeds = caught.seeds.map_or("known".to_owned(), |seeds| seeds.to_string());
+                let seeds =
+                    caught.seeds.map_or_else(|| "known".to_owned(), |seeds| seeds.to_string());
                 let (checker, plan) = (format!("{:?}", caught.violation.checker), caught.plan);
                 println!("{name:<30} {seeds:>7} {seconds:>6.1}  {checker:<12} {plan}");
             }

@@ -141,7 +141,7 @@ impl Node {
             name: name.to_owned(),
             uuid: Uuid([9; 16]),
             partitions: NewPartitions::Count(1),
-            replication_factor: 1,
+            replication_factor: Some(1),
             configs: Vec::new(),
         };
         let ticket = Ticket { slot: 77, generation: 0 };
