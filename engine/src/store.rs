@@ -183,8 +183,7 @@ impl Store {
 
     pub(crate) fn turn(&mut self, now: Now) {
         self.pressure = self.measure_pressure();
-        // Nothing new is begun once the log is to be sealed: it would never come to rest.
-        if self.journal.poisoned().is_none() && !self.journal.is_closing() {
+        if self.begins_work() {
             self.destage.grant_time(now.mono);
             self.retain(now);
             self.make_room(now);
@@ -197,12 +196,18 @@ impl Store {
         self.settle();
     }
 
+    /// Nothing new is begun once the log is to be sealed, else it would never come to rest, nor once
+    /// nothing becomes durable any more.
+    fn begins_work(&self) -> bool {
+        self.journal.poisoned().is_none() && !self.journal.is_closing()
+    }
+
     pub(crate) fn poll_op(&mut self) -> Option<Op> {
         self.journal.poll_op().or_else(|| self.ops.pop_front())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let retention = Some(self.retention.due());
+        let retention = self.begins_work().then(|| self.retention.due());
         [self.journal.next_timeout(), retention].into_iter().flatten().min()
     }
 
