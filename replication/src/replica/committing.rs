@@ -70,10 +70,12 @@ impl ReplicaSet {
         let Some(replica) = self.table.get_mut(slot) else { return };
         let id = replica.id;
         let Some(leading) = replica.leading_mut() else { return };
-        let Some(hand_over) = leading.hand_over.filter(|hand_over| !hand_over.done) else { return };
+        let Some(hand_over) = leading.hand_over.filter(|hand_over| hand_over.done.is_none()) else {
+            return;
+        };
         let reached = leading.peer(hand_over.to).and_then(|peer| peer.counted());
         if leading.is_open && reached == Some(log_end.0) {
-            leading.hand_over = Some(HandOver { done: true, ..hand_over });
+            leading.hand_over = Some(HandOver { done: Some(log_end), ..hand_over });
             let (epoch, to) = (leading.epoch, hand_over.to);
             let event = Event::HandOver { partition: id, epoch, to, log_end };
             self.outgoing.push_back(Outgoing::Event(event));
@@ -90,6 +92,10 @@ impl ReplicaSet {
             if leading.is_open && assignment.opened < Some(epoch) {
                 let opened = Event::Opened { partition, epoch };
                 self.outgoing.push_back(Outgoing::Event(opened));
+            }
+            if let Some(HandOver { to, done: Some(log_end) }) = leading.hand_over {
+                let hand_over = Event::HandOver { partition, epoch, to, log_end };
+                self.outgoing.push_back(Outgoing::Event(hand_over));
             }
             let learners = &assignment.config.learners;
             let learns =

@@ -4,10 +4,7 @@ use std::collections::VecDeque;
 
 use base::{Epoch, PartitionId, Seq};
 
-use super::log::Log;
-use super::outgoing::{Event, FenceAnswer, Fenced, Outgoing};
-use crate::Planted;
-use crate::node::Boot;
+use super::outgoing::{Event, Fenced, Outgoing};
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -33,20 +30,9 @@ impl Fences {
         self.waiting.push_front((token, promises));
     }
 
-    /// The promises stand in frame `seq`: the answer is the log as of now.
-    pub(super) fn journaled<L: Log>(
-        &mut self,
-        log: &L,
-        planted: Planted,
-        (token, seq, boot): (u64, Seq, Boot),
-        promises: &[(PartitionId, Epoch)],
-    ) {
-        let answer = |(partition, _): &(PartitionId, Epoch)| {
-            let view = log.view(*partition)?;
-            Some(FenceAnswer::new(planted, *partition, view, log.reigns(*partition)))
-        };
-        let answers = promises.iter().filter_map(answer).collect();
-        self.journaled.push_back(Fenced { token, seq, boot, answers });
+    /// The promises stand in the answer's frame.
+    pub(super) fn journaled(&mut self, answer: Fenced) {
+        self.journaled.push_back(answer);
     }
 
     /// Answers the fences that the journal holds.

@@ -176,7 +176,7 @@ impl ReplicaSet {
     }
 
     /// Whether this log may count: by its own word and by the cluster's.
-    fn is_proven(&self, id: PartitionId, view: &LogView) -> bool {
+    pub(super) fn is_proven(&self, id: PartitionId, view: &LogView) -> bool {
         let learns = |config: &Config| config.learners.contains(&self.me);
         let replica = self.table.by_id(id);
         self.settings.planted.is(Mutant::CountUnproven)

@@ -28,7 +28,8 @@ pub(super) struct Leading {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HandOver {
     pub to: Placement,
-    pub done: bool,
+    /// `to` holds all; the log ends there.
+    pub done: Option<LogEnd>,
 }
 
 /// A follower, as its leader sees it.
@@ -106,7 +107,7 @@ impl Peer {
             reached: None,
             acked: Offset::ZERO,
             proof: PeerProof::From(Offset(u64::MAX)),
-            lane: Lane::Bulk,
+            lane: Lane::Latency,
             queued: false,
             reading: None,
             told: true,
@@ -121,6 +122,7 @@ impl Peer {
         self.reached = None;
         self.reading = None;
         self.queued = false;
+        self.lane = Lane::Latency;
         (self.told, self.listed) = (true, false);
         self.proof = PeerProof::From(Offset(u64::MAX));
         self.generation = 0;

@@ -85,7 +85,7 @@ impl Outbound {
             window: Flight::default(),
             bulk: Flight::default(),
             bulk_credit_bytes: 0,
-            bulk_credited_at: now.mono,
+            bulk_credited_at: Instant(0),
             lanes: [VecDeque::new(), VecDeque::new()],
             untold: Vec::new(),
             retries: BTreeSet::new(),

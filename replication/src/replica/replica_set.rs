@@ -9,10 +9,10 @@ use super::fences::Fences;
 use super::following::{Following, Place};
 use super::inbound::Inbound;
 use super::leading::{HandOver, Leading, Peer};
-use super::log::{Log, Refusal};
+use super::log::{Log, Proof, Refusal};
 use super::message::{Message, StreamId};
 use super::outbound::Outbound;
-use super::outgoing::Outgoing;
+use super::outgoing::{FenceAnswer, Fenced, Outgoing};
 use super::settings::Settings;
 use super::table::{Replica, Role, Table};
 use crate::mutant::Mutant;
@@ -302,9 +302,22 @@ impl ReplicaSet {
                     replica.yield_to(*epoch);
                 }
             }
-            let planted = self.settings.planted;
-            self.fences.journaled(log, planted, (token, seq, self.boot), &promises);
+            let answers =
+                promises.iter().filter_map(|(id, _)| self.fence_answer(log, *id)).collect();
+            self.fences.journaled(Fenced { token, seq, boot: self.boot, answers });
         }
+    }
+
+    /// The log as of now, by the cluster's word too: a learner's proves nothing (I8).
+    fn fence_answer<L: Log>(&self, log: &L, partition: PartitionId) -> Option<FenceAnswer> {
+        let planted = self.settings.planted;
+        let mut view = log.view(partition)?;
+        if planted.is(Mutant::CountUnproven) {
+            view.proof = Proof::Clean;
+        } else if view.proof.holds() && !self.is_proven(partition, &view) {
+            view.proof = Proof::Rebuilding;
+        }
+        Some(FenceAnswer::new(planted, partition, view, log.reigns(partition)))
     }
 
     /// Stops taking appends for good, so that `to` can lead in the next epoch. The event comes when
@@ -316,7 +329,7 @@ impl ReplicaSet {
         else {
             return false;
         };
-        leading.hand_over.get_or_insert(HandOver { to, done: false });
+        leading.hand_over.get_or_insert(HandOver { to, done: None });
         if let Some(view) = log.view(id) {
             self.check_hand_over(slot, view.log_end);
         }

@@ -68,6 +68,7 @@ impl Talk<'_> {
         let peer = &mut self.leading.peers[self.peer];
         peer.stage = Stage::Apart { until: Some(until) };
         (peer.reached, peer.reading, peer.generation) = (None, None, 0);
+        peer.lane = Lane::Latency;
         self.stream.retries.insert((until, self.slot));
     }
 
@@ -90,7 +91,7 @@ impl Talk<'_> {
         let first_seq = self.stream.next_seq();
         let peer = self.peer();
         (peer.stage, peer.generation, peer.first_seq) = (Stage::Opening, generation, first_seq);
-        (peer.reached, peer.reading, peer.lane) = (None, None, Lane::Latency);
+        (peer.reached, peer.reading) = (None, None);
         let acked = peer.acked;
         let seq = self.push(now, SentKind::OwnEpoch(start), MESSAGE_BYTES);
         Message::EpochOpen(EpochOpen {
@@ -161,7 +162,7 @@ impl Talk<'_> {
         }
         if peer.next < view.log_start.0 {
             // What it needs was deleted: it is to begin anew at the log start.
-            peer.stage = Stage::Apart { until: None };
+            (peer.stage, peer.lane) = (Stage::Apart { until: None }, Lane::Latency);
             return Fed::More;
         }
         if let Some(reign) = own.at(peer.next)

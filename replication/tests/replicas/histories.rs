@@ -178,14 +178,24 @@ fn catch(planted: Planted, flaw: Option<Flaw>) -> Option<(u64, String)> {
     })
 }
 
-/// Mistakes that cost nothing until a long chain of events, which random histories hardly ever meet.
+/// Mistakes that cost nothing until a long chain of events, which random histories hardly ever meet:
+/// `cases.rs` walks it.
 const RARE: &[Mutant] = &[Mutant::CountUnproven, Mutant::VouchAtOnce];
+/// Mistakes of the elector, whose place the modelled control plane takes here.
+const ELECTORS: &[Mutant] = &[
+    Mutant::ElectByLastRecord,
+    Mutant::ElectLongest,
+    Mutant::ElectUnproven,
+    Mutant::ForgetIncarnation,
+    Mutant::ElectByNewConfig,
+];
 const RARE_FLAWS: &[Flaw] = &[Flaw::ElectByLastRecord];
 
 #[test]
 fn every_common_mutant_is_caught() {
     let mut survivors = Vec::new();
-    for mutant in Mutant::ALL.iter().filter(|mutant| !RARE.contains(mutant)) {
+    let common = |mutant: &&Mutant| !RARE.contains(mutant) && !ELECTORS.contains(mutant);
+    for mutant in Mutant::ALL.iter().filter(common) {
         match catch(Planted::one(*mutant), None) {
             Some((seed, violation)) => println!("{:24} seed {seed:5}  {violation}", mutant.name()),
             None => survivors.push(mutant.name().to_owned()),

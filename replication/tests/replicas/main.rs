@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "nobody reaches into a test")]
 
 mod actions;
+mod cases;
 mod control;
 mod histories;
 mod ledger;

@@ -363,6 +363,12 @@ impl World {
         }
     }
 
+    pub fn break_all(&mut self) {
+        let links = self.links.iter().map(|link| (link.stream, (link.leader, link.follower)));
+        let links: Vec<_> = links.collect();
+        links.into_iter().for_each(|(stream, ends)| self.break_link(stream, ends));
+    }
+
     /// The oldest message of one direction arrives; `again`: and stays on its way.
     pub fn deliver(&mut self, link: usize, to_follower: bool, again: bool) {
         let own = &mut self.links[link];
