@@ -70,7 +70,7 @@ impl World {
     }
 
     /// `leader` and `follower` say all that they have to say to each other.
-    fn talk(&mut self, leader: usize, follower: usize) {
+    pub fn talk(&mut self, leader: usize, follower: usize) {
         self.connect(leader, follower);
         for _ in 0..30 {
             let link = self.links.iter().position(|link| {
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// The follower of `link` takes `messages` messages, and the leader hears all that it answers.
-    fn exchange(&mut self, link: usize, messages: u32) {
+    pub fn exchange(&mut self, link: usize, messages: u32) {
         let follower = self.links[link].follower;
         for _ in 0..messages {
             self.deliver(link, true, false);

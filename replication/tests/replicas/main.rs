@@ -7,6 +7,7 @@
 mod actions;
 mod cases;
 mod control;
+mod flow;
 mod histories;
 mod ledger;
 mod memory_log;
