@@ -4,17 +4,18 @@
 #
 #   cargo build --release && benches/table.sh ping pipelined
 #
-#   FOLDER=…   on the disk to measure (default: target); needs 30 GB for `restart`
+#   FOLDER=…   on the disk to measure (default: target); needs 30 GB for `restart` and `bandwidth`
 #   PORT=…     the first of 400 ports to use (default 19000)
-#   MINUTES=…  how long `memory` loads the server (default 10)
+#   MINUTES=…  how long `memory` loads the server (default 10), with RATE=… records/s (5000)
 #
-# Nothing else should run: a busy machine bends every one of these figures.
+# Nothing else should run: a busy machine bends every one of these figures. A rented disk may slow
+# down after some ten GB: look at what `chiplog floor` says before and after.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly rows=(ready ping relay pipelined deep bandwidth partitions catchup restart allocations memory)
 readonly chiplog=${CHIPLOG:-target/release/chiplog}
-readonly folder=${FOLDER:-target} port=${PORT:-19000} minutes=${MINUTES:-10}
+readonly folder=${FOLDER:-target} port=${PORT:-19000} minutes=${MINUTES:-10} rate=${RATE:-5000}
 readonly node=127.0.0.1:$port core=127.0.0.1:$((port + 100)) admin=127.0.0.1:$((port + 300))
 readonly rounds=3
 server= table=()
@@ -24,6 +25,7 @@ server= table=()
 begin() {
     data=$(mktemp -d -p "$folder" chiplog-table-XXXXXX)
     log=$data.log
+    : >"$log"
     start "$@"
 }
 
@@ -81,10 +83,11 @@ measure_ready() {
         seconds+=("$(awk '/^ready/ { print $3 }' "$log")")
         finish
     done
-    local middle
-    middle=$(printf '%s\n' "${seconds[@]}" | median)
+    # The slowest: only the first finds memory that the machine has not handed out lately.
+    local worst
+    worst=$(printf '%s\n' "${seconds[@]}" | sort -g | tail -1)
     note "starts: ${seconds[*]} s"
-    row "first start of a new folder" "< 2 s" "$middle s" "$(judge "$middle" '<' 2)"
+    row "first start of a new folder, ready" "< 2 s" "$worst s" "$(judge "$worst" '<' 2)"
 }
 
 measure_ping() {
@@ -122,26 +125,30 @@ measure_relay() {
         "$(judge "$p50" '<=' 1.3)"
 }
 
+# Each round is a ratio of its own: the device is not the same from one to the next. Beside it what
+# the device allows: 64 in flight, each of which waits for one durable write of 16 KiB.
 measure_pipelined() {
-    local ours=() crowd=() theirs=() their_crowd=() peer
+    local ours crowd peer device lines=()
     begin
-    produce flood --in-flight 64 --seconds 3 >/dev/null
-    for _ in $(seq $rounds); do
-        ours+=("$(produce flood --in-flight 64 --seconds 4 | get .records_per_second)")
-        crowd+=("$(produce flood --in-flight 1 --connections 64 --seconds 4 | get .records_per_second)")
-        peer=$(benches/peers/redis.sh "$folder" $((port + 399)) 200000)
-        theirs+=("${peer% *}") their_crowd+=("${peer#* }")
+    note "filling until every file is made"
+    produce flood --topic warm --in-flight 1024 --connections 4 --seconds 15 >/dev/null
+    for _ in $(seq 5); do
+        ours=$(produce flood --in-flight 64 --seconds 3 | get .records_per_second)
+        peer=$(benches/peers/redis.sh "$folder" $((port + 399)) 100000)
+        crowd=$(produce flood --in-flight 1 --connections 64 --seconds 3 | get .records_per_second)
+        device=$("$chiplog" floor --json --seconds 0.2 --folder "$folder" |
+            get '.writes[] | select(.depth == 1 and .bytes == 16384) | .per_second')
+        lines+=("$ours ${peer% *} $crowd ${peer#* } $device")
+        note "64 on one connection: $ours/s, Redis ${peer% *}; 64 connections: $crowd/s, Redis ${peer#* }; 16 KiB writes: $device/s"
     done
     finish
-    local our their our_crowd their_many
-    our=$(printf '%s\n' "${ours[@]}" | median) their=$(printf '%s\n' "${theirs[@]}" | median)
-    our_crowd=$(printf '%s\n' "${crowd[@]}" | median)
-    their_many=$(printf '%s\n' "${their_crowd[@]}" | median)
-    note "records/s on one connection: ${ours[*]}; Redis: ${theirs[*]}"
-    note "records/s on 64 connections: ${crowd[*]}; Redis: ${their_crowd[*]}"
+    local one many reached
+    one=$(printf '%s\n' "${lines[@]}" | awk '{ print $1 / $2 }' | median)
+    many=$(printf '%s\n' "${lines[@]}" | awk '{ print $3 / $4 }' | median)
+    reached=$(printf '%s\n' "${lines[@]}" | awk '{ print $1 / (64 * $5) }' | median)
     row "one partition, 200 B, 64 in flight" "≥ 5 × Redis appendfsync-always" \
-        "$(calculate "$our / $their") × on one connection ($(calculate "$our / 1000") k/s), $(calculate "$our_crowd / $their_many") × on 64" \
-        "$(judge "$our / $their" '>=' 5)"
+        "$(calculate "$one") × on one connection, $(calculate "$many") × on 64; $(calculate "$reached") of 64 × the device's 16 KiB writes" \
+        "$(judge "$one" '>=' "5 && $many >= 5")"
 }
 
 measure_deep() {
@@ -166,9 +173,9 @@ measure_bandwidth() {
     begin
     "$chiplog" topic create bulk --set retention.bytes=1073741824 --bootstrap "$node" >/dev/null
     note "filling until every file is made"
-    for _ in $(seq 8); do
+    for _ in $(seq 3); do
         before=$(metric 'chiplog_files_created_total{core="0"}')
-        produce "${load[@]}" --seconds 8 >/dev/null
+        produce "${load[@]}" --seconds 5 >/dev/null
         [[ $(metric 'chiplog_files_created_total{core="0"}') == "$before" ]] && break
     done
     local records=0
@@ -219,7 +226,10 @@ measure_catchup() {
     local alone=() beside=() before read
     begin
     produce flood --topic history --record-bytes 1000 --batch 1000 --in-flight 4 --seconds 8 >/dev/null
-    sleep 3
+    for _ in $(seq 60); do
+        (($(metric 'chiplog_destaged_bytes_total{shard="0"}') > 200000000)) && break
+        sleep 1
+    done
     produce rate --topic live --per-second 2000 --seconds 3 --park >/dev/null
     for _ in $(seq $rounds); do
         alone+=("$(produce rate --topic live --per-second 2000 --seconds 8 --park | get .latency.p99_us)")
@@ -284,27 +294,33 @@ measure_restart() {
         "$(judge "$took" '<=' "$goal")"
 }
 
+# Producers, and a consumer that follows them: what the core took from the heap between two looks.
+# Each look takes memory too, for the numbers that it asks for.
 measure_allocations() {
-    local a0 a1 r0 r1
+    local taken requests
     begin
-    produce flood --in-flight 64 --seconds 15 >/dev/null &
+    produce flood --in-flight 64 --seconds 25 >/dev/null &
     local client=$!
-    sleep 6
-    a0=$(metric 'chiplog_core_allocations_total{core="0"}') r0=$(metric 'chiplog_journal_entries_total{shard="0"}')
-    sleep 8
-    a1=$(metric 'chiplog_core_allocations_total{core="0"}') r1=$(metric 'chiplog_journal_entries_total{shard="0"}')
+    "$chiplog" consume chiplog-bench --follow --from end --bootstrap "$core" >/dev/null 2>&1 &
+    local consumer=$!
+    sleep 12
+    taken=$(metric 'chiplog_core_allocations_total{core="0"}') requests=$(metric 'chiplog_receives_total{core="0"}')
+    sleep 10
+    taken=$(($(metric 'chiplog_core_allocations_total{core="0"}') - taken))
+    requests=$(($(metric 'chiplog_receives_total{core="0"}') - requests))
     wait "$client"
+    kill "$consumer" 2>/dev/null || true
+    wait "$consumer" 2>/dev/null || true
     finish
-    local taken=$((a1 - a0)) requests=$((r1 - r0))
     row "allocations on the data core in steady state" "0 per request" \
-        "$taken in $requests requests" "$(judge "$taken / $requests" '<' 0.0001)"
+        "$taken for the look itself, while $requests receives brought requests" "$(judge "$taken" '<=' 8)"
 }
 
 measure_memory() {
     begin
     grep '^memory' "$log" >&2
     local series=() limit=$((minutes * 60))
-    produce rate --per-second 5000 --seconds "$limit" --partitions 100 --topic steady --park >/dev/null &
+    produce rate --per-second "$rate" --seconds "$limit" --partitions 100 --topic steady --park >/dev/null &
     local client=$!
     "$chiplog" consume steady --follow --bootstrap "$node" >/dev/null 2>&1 &
     local consumer=$!
@@ -318,7 +334,7 @@ measure_memory() {
     wait "$consumer" 2>/dev/null || true
     finish
     local first=${series[1]:-${series[0]}} last=${series[-1]}
-    row "memory after 2 and after $minutes minutes of 5,000 records/s and a consumer" "bounded; does not grow" \
+    row "memory after 2 and after $minutes minutes of $rate records/s and a consumer" "bounded; does not grow" \
         "$first → $last MiB (each minute: ${series[*]})" "$(judge "$last" '<=' "1.02 * $first")"
 }
 
