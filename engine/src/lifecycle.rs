@@ -27,8 +27,9 @@ impl Store {
                 return self.set_replicated(now, slot, settings);
             }
             partition.settings = settings;
-            if partition.snapshot == Seq(0) && !settings.replicated {
-                partition.committed = Committed(partition.log_end.0);
+            if !settings.replicated {
+                // After a restart nobody knew that there are no replicas if the snapshot was lost.
+                partition.advance_committed(Committed(partition.durable.0));
             }
             return Ok(partition.marks.snapshot);
         }
