@@ -20,7 +20,10 @@ use base::{
 };
 use engine::{AppendError, Engine, PartitionSettings, Phase, Read, ReadError, ReadToken, Refused};
 use replication::command::NodeRegistered;
-use replication::{ClusterLog, ClusterState, LogIndex, Proposal, Rejected, Uuid};
+use replication::replica::Event;
+use replication::{
+    CaughtUp, ClusterLog, ClusterState, Command, LogIndex, Opened, Proposal, Rejected, Uuid,
+};
 
 use crate::mail::{Mail, Ticket};
 use crate::metrics::CoreMetrics;
@@ -56,6 +59,7 @@ pub struct ControlShard {
     published: LogIndex,
     /// The data cores were told to serve.
     serving: bool,
+    replica_events: Vec<(ShardId, Event)>,
     outputs: VecDeque<Output<Mail>>,
 }
 
@@ -112,8 +116,14 @@ impl ControlShard {
             early: Vec::new(),
             published: LogIndex(0),
             serving: false,
+            replica_events: Vec::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// What the node's shards said of replicas since this was last asked: for whoever elects.
+    pub fn take_replica_events(&mut self) -> Vec<(ShardId, Event)> {
+        core::mem::take(&mut self.replica_events)
     }
 
     /// Whether every shard of the node serves; if not, a sentence that says why.
@@ -204,6 +214,7 @@ impl ControlShard {
             Mail::Failed { shard, reason } => {
                 self.shards[usize::from(shard.0)] = ShardProgress::Failed(reason);
             }
+            Mail::Replica { shard, event } => self.note_replica(shard, event),
             Mail::Measured(metrics) => {
                 let progress = &mut self.cores[usize::from(metrics.core.0)];
                 progress.measuring = false;
@@ -214,10 +225,26 @@ impl ControlShard {
             | Mail::Proposed { .. }
             | Mail::Snapshot(_)
             | Mail::Serve
+            | Mail::Fence { .. }
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }
         }
+    }
+
+    /// What the cluster should agree on at once is proposed; a refusal means that it has moved on.
+    fn note_replica(&mut self, shard: ShardId, event: Event) {
+        let command = match event {
+            Event::Opened { partition, epoch } => {
+                Command::EpochsOpened { opened: vec![Opened { partition, epoch }] }
+            }
+            Event::CaughtUp { partition, epoch, replica, boot } => {
+                let caught_up = vec![CaughtUp { partition, epoch, replica, boot }];
+                Command::ReplicasCaughtUp { caught_up }
+            }
+            event => return self.replica_events.push((shard, event)),
+        };
+        let _ = self.log.propose(&Proposal::Decree(command));
     }
 
     fn propose(
