@@ -1,198 +1,449 @@
-//! The cluster log of one voter.
+//! The cluster log: a log on which one, three or five voters agree, after Raft (Ongaro and
+//! Ousterhout, 2014) with trial votes, durable ballots and leaders that step down without a quorum.
 //!
 //! ```text
-//!   propose ─▶ entry n ─poll_append─▶ bytes into the control journal
-//!                 │ waits                      │
-//!                 ▼                            ▼
-//!   committed ◀─────────── durable(n) ◀── the journal is durable
-//!       └─▶ applied in order ─▶ a new snapshot
+//!            silence             majority              majority
+//!  Follower ────────▶ Candidate ─────────▶ Candidate ───────────▶ Leader
+//!     ▲               (trial: would        (ballot is             │ propose ─▶ entries ─▶ members
+//!     │                you vote?)           durable)              │ durable on a majority,
+//!     └──── a leader of this term, or any higher term ◀───────────┘ one of this term: committed
+//!
+//!   poll_write ─▶ Write::{Ballot, Entry} ─▶ control journal ─▶ durable
+//!   poll_message ─▶ to members                                handle ◀─ from members
 //! ```
 //!
-//! Every start is a new term. A proposal is checked against the state that all earlier proposals
-//! will have made, so two wishes for one name never both get in.
+//! A voter is a node with the journal it was admitted with ([`Voters`]); who votes is what the log
+//! says, committed or not, one change at a time. Members that do not vote learn. Nothing that
+//! promises leaves before the journal holds it: a vote waits for its ballot, an acknowledgement for
+//! its entries.
+//!
+//! A proposal is checked against the state that all earlier entries will have made, so two wishes
+//! for one name never both get in. The log of a node without peers leads from its start, and each
+//! start is a new term.
 
+mod ballot;
+mod election;
+mod entries;
+mod follower;
+mod founding;
+mod leader;
+mod membership;
 pub mod message;
+mod replay_error;
+mod settings;
+mod view;
 
-use core::fmt;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::cluster_state::FEATURE_LEVEL_MAX;
-use crate::{
-    ClusterState, Command, DecodeError, Entry, LogIndex, Proposal, Rejected, Term, Uuid, Voters,
-};
+use base::{Incarnation, Instant, NodeId};
 
-/// Entries that may wait for the journal at one time.
-pub const PENDING_MAX: usize = 1024;
+pub use self::ballot::Ballot;
+use self::election::Candidate;
+use self::entries::Entries;
+use self::follower::Follower;
+use self::founding::Founding;
+use self::leader::{Leader, Missing};
+use self::message::{ENTRY_BYTES_MAX, RaftBody, RaftMessage};
+pub use self::replay_error::ReplayError;
+use self::settings::Jitter;
+pub use self::settings::{LogSettings, Timing};
+use crate::node::Boot;
+use crate::{ClusterState, Command, Entry, LogIndex, Proposal, Rejected, Term, Voter};
+
+/// Entries of a leader that may wait for a majority at one time.
+pub const PENDING_MAX: u64 = 1024;
 
 /// See the module's description.
 #[derive(Debug)]
 pub struct ClusterLog {
+    settings: LogSettings,
+    jitter: Jitter,
+    /// How often the control journal was started.
+    boot: Incarnation,
     role: Role,
-    /// The newest term seen.
-    term: Term,
+    ballot: Ballot,
+    ballot_given_out: Ballot,
+    ballot_durable: Ballot,
+    /// What [`ClusterLog::poll_write`] gave out and is not durable, but for entries cut off since.
+    writing: VecDeque<(WriteNumber, Written)>,
+    next_write: WriteNumber,
+    entries: Entries,
+    /// The last entry that [`ClusterLog::poll_write`] has given out.
+    given_out: LogIndex,
+    durable: LogIndex,
     /// The fold of all committed entries.
     committed: Arc<ClusterState>,
-    /// The fold of all entries; `None` while none is pending: it would equal `committed`.
+    /// The fold of all entries; `None` while all are committed: it would equal `committed`.
     proposed: Option<ClusterState>,
-    /// Proposed and not committed, oldest first.
-    pending: VecDeque<Entry>,
-    /// How many of `pending` [`ClusterLog::poll_append`] has given out.
-    given_out: usize,
+    founding: Founding,
+    /// When the leader is missed.
+    silence_until: Instant,
+    /// A candidate whose vote waits for its ballot.
+    vote_owed: Option<Voter>,
+    /// Answers to leaders so far.
+    answers: u64,
+    /// The newest start of each journal that spoke: an older one is a disk that was put back.
+    boots: BTreeMap<Voter, Incarnation>,
+    messages: VecDeque<(NodeId, RaftMessage)>,
+    complaint: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Role {
     /// Reading what the journal holds.
     Replaying,
+    Follower(Follower),
+    Candidate(Candidate),
+    Leader(Leader),
+}
+
+/// What a member of the cluster log does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRole {
+    Follower { leader: Option<NodeId> },
+    Candidate,
     Leader,
 }
 
-/// Why the entries in the journal are not a cluster log of ours. Each one stops the node: an
-/// operator must look.
+/// Counts writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct WriteNumber(pub u64);
+
+/// What a write that is not durable will have made durable.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    Ballot(Ballot),
+    Entry(LogIndex),
+}
+
+/// What the control journal is to hold, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplayError {
-    /// The bytes are not an entry.
-    Decode { after: LogIndex, error: DecodeError },
-    /// An entry is missing or stands twice.
-    Order { expected: LogIndex, found: LogIndex },
-    /// A term below its predecessor's, or 0.
-    Term { index: LogIndex, known: Term, found: Term },
-    /// The entry contradicts those before it.
-    Rejected { index: LogIndex, reason: Rejected },
+pub enum Write {
+    /// The one to remember: the last counts.
+    Ballot(Ballot),
+    /// The entry of this index. It takes the place of an older one of that index, which goes with all
+    /// that were behind it.
+    Entry(LogIndex, Vec<u8>),
 }
-
-impl fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Decode { after, error } => {
-                write!(f, "the cluster log is unreadable after entry {}: {error}", after.0)
-            }
-            Self::Order { expected, found } => {
-                write!(f, "the cluster log has entry {} where {} belongs", found.0, expected.0)
-            }
-            Self::Term { index, known, found } => write!(
-                f,
-                "entry {} of the cluster log is of term {}, after term {}",
-                index.0, found.0, known.0
-            ),
-            Self::Rejected { index, reason } => {
-                write!(f, "entry {} of the cluster log cannot be: {reason}", index.0)
-            }
-        }
-    }
-}
-
-impl core::error::Error for ReplayError {}
 
 impl ClusterLog {
-    /// An empty log of `cluster`, ready for [`ClusterLog::replay`].
+    /// An empty log, ready for [`ClusterLog::replay`].
     #[must_use]
-    pub fn new(cluster: Uuid) -> Self {
+    pub fn new(settings: LogSettings) -> Self {
         Self {
+            jitter: Jitter::new(settings.seed),
+            committed: Arc::new(ClusterState::new(settings.cluster)),
+            settings,
+            boot: Incarnation(0),
             role: Role::Replaying,
-            term: Term(0),
-            committed: Arc::new(ClusterState::new(cluster)),
+            ballot: Ballot::default(),
+            ballot_given_out: Ballot::default(),
+            ballot_durable: Ballot::default(),
+            writing: VecDeque::new(),
+            next_write: WriteNumber::default(),
+            entries: Entries::default(),
+            given_out: LogIndex(0),
+            durable: LogIndex(0),
             proposed: None,
-            pending: VecDeque::new(),
-            given_out: 0,
+            founding: Founding::default(),
+            silence_until: Instant::default(),
+            vote_owed: None,
+            answers: 0,
+            boots: BTreeMap::new(),
+            messages: VecDeque::new(),
+            complaint: None,
         }
     }
 
-    /// Takes the next entry that the journal holds. Panics after [`ClusterLog::lead`].
+    /// Takes the next entry that the journal holds: the one behind the last, or one of a newer term
+    /// in place of what a deposed leader had written. Panics after [`ClusterLog::start`].
     pub fn replay(&mut self, bytes: &[u8]) -> Result<(), ReplayError> {
-        assert_eq!(self.role, Role::Replaying, "only a log that does not lead yet is replayed");
-        let after = self.committed.version();
+        assert!(matches!(self.role, Role::Replaying), "only a log that has not begun is replayed");
+        let after = self.entries.last();
         let entry = Entry::decode(bytes).map_err(|error| ReplayError::Decode { after, error })?;
-        let Entry { term, index, ref command } = entry;
-        if index != after.next() {
+        let Entry { term, index, .. } = entry;
+        let replaced = self.entries.term(index);
+        if index == LogIndex(0)
+            || after.next() < index
+            || replaced.is_some_and(|replaced| term <= replaced)
+        {
             return Err(ReplayError::Order { expected: after.next(), found: index });
         }
-        if term < self.term || term == Term(0) {
-            return Err(ReplayError::Term { index, known: self.term, found: term });
+        let known = self
+            .entries
+            .term(LogIndex(index.0 - 1))
+            .expect("the log reaches up to the entry before");
+        if term < known || term == Term(0) {
+            return Err(ReplayError::Term { index, known, found: term });
         }
-        let state = Arc::make_mut(&mut self.committed);
-        state.apply(index, command).map_err(|reason| ReplayError::Rejected { index, reason })?;
-        self.term = term;
-        Ok(())
+        if replaced.is_some() {
+            self.truncate(index);
+        }
+        self.take_in(&entry, bytes).map_err(|reason| ReplayError::Rejected { index, reason })
     }
 
-    /// Begins a new term, all of the journal being replayed. A log without entries forms the
-    /// cluster.
-    pub fn lead(&mut self) {
-        assert_eq!(self.role, Role::Replaying, "a log begins to lead once");
-        self.role = Role::Leader;
-        self.term = Term(self.term.0 + 1);
-        if self.committed.version() == LogIndex(0) {
-            let cluster = self.committed.cluster();
-            let (feature_level, voters) = (FEATURE_LEVEL_MAX, Voters::default());
-            self.push(Command::ClusterFormed { cluster, feature_level, voters });
+    /// Takes the last ballot that the journal holds.
+    pub fn replay_ballot(&mut self, ballot: Ballot) {
+        assert!(matches!(self.role, Role::Replaying), "only a log that has not begun is replayed");
+        self.ballot = ballot;
+    }
+
+    /// Takes part, all of the journal being replayed, in its `boot`th start. The first `committed`
+    /// entries are known to be committed. A log without peers leads from now on, and forms its
+    /// cluster if it has no entries.
+    pub fn start(&mut self, now: Instant, boot: Incarnation, committed: LogIndex) {
+        assert!(matches!(self.role, Role::Replaying), "a log begins once");
+        self.boot = boot;
+        let last = self.entries.last_position();
+        (self.ballot_given_out, self.ballot_durable) = (self.ballot, self.ballot);
+        (self.given_out, self.durable) = (last.index, last.index);
+        self.follow(now, self.ballot.term.max(last.term), None);
+        self.commit_to(committed.min(last.index));
+        self.begin_founding(now);
+        if self.is_alone() {
+            self.begin_alone(now);
+        } else if self.decides_alone() {
+            self.silence_until = now;
         }
+    }
+
+    /// What happens because time passed or because of what was handled: call it at the end of a
+    /// turn.
+    pub fn turn(&mut self, now: Instant) {
+        match &self.role {
+            Role::Replaying => return,
+            Role::Leader(_) => self.lead_on(now),
+            Role::Follower(_) | Role::Candidate(_) => self.wait_on(now),
+        }
+        self.settle(now);
+        self.send_appends(now);
+    }
+
+    /// When [`ClusterLog::turn`] wants to be called.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Replaying => None,
+            Role::Leader(leader) => leader.next_beat(self.settings.timing.heartbeat),
+            Role::Follower(_) | Role::Candidate(_) => {
+                let stands = self.is_voter().then_some(self.silence_until);
+                Some(stands.map_or(self.founding.due, |stands| stands.min(self.founding.due)))
+            }
+        }
+    }
+
+    /// Takes what a member said. Whatever a stranger, or a voter's earlier self, says changes nothing.
+    pub fn handle(&mut self, now: Instant, from: NodeId, message: RaftMessage) {
+        let sender = Voter { node: from, journal: message.sender.journal };
+        if matches!(self.role, Role::Replaying) || !self.concerns(sender, &message) {
+            return;
+        }
+        let sender = self.known_as(sender);
+        let term = message.term;
+        match message.body {
+            RaftBody::Present { round, last: _ } => self.take_present(now, sender, round),
+            RaftBody::Seen { round, last } => self.take_seen(now, sender, round, last, term),
+            RaftBody::AskVote { trial, urgent, last } => {
+                self.take_ask(now, sender, term, (trial, urgent), last);
+            }
+            RaftBody::Vote { trial, granted } => self.take_vote(now, sender, term, trial, granted),
+            RaftBody::Append { previous, committed, entries } => {
+                if self.accept_leader(now, sender, term) {
+                    self.take_append(previous, committed, &entries);
+                }
+            }
+            RaftBody::Appended { count, matched } => {
+                self.take_appended(now, sender, term, count, matched);
+            }
+            RaftBody::Missing { count, previous, last, retry } => {
+                self.take_missing(now, sender, term, count, Missing { previous, last, retry });
+            }
+        }
+        self.settle(now);
     }
 
     /// Appends the command that fulfils `proposal`; it holds once [`ClusterLog::committed`]
-    /// reaches the index.
+    /// reaches the index in the same term.
     pub fn propose(&mut self, proposal: &Proposal) -> Result<LogIndex, Rejected> {
-        if self.role != Role::Leader {
+        if !self.is_leader() {
             return Err(Rejected::NotLeader);
         }
-        if PENDING_MAX <= self.pending.len() {
+        if PENDING_MAX <= self.entries.last().0 - self.committed().0 {
+            return Err(Rejected::Busy);
+        }
+        if let Proposal::AddVoter(_) | Proposal::RemoveVoter(_) = proposal
+            && !self.may_change_voters()
+        {
             return Err(Rejected::Busy);
         }
         let command = self.proposed().plan(proposal)?;
-        Ok(self.push(command))
+        self.push(command)
     }
 
-    /// The next entry to append to the control journal, as bytes.
-    pub fn poll_append(&mut self) -> Option<(LogIndex, Vec<u8>)> {
-        let entry = self.pending.get(self.given_out)?;
-        self.given_out += 1;
-        Some((entry.index, entry.encode()))
+    /// What the journal is to hold next. Its order binds.
+    pub fn poll_write(&mut self) -> Option<(WriteNumber, Write)> {
+        let (written, write) = if self.ballot_given_out != self.ballot && !self.is_alone() {
+            self.ballot_given_out = self.ballot;
+            (Written::Ballot(self.ballot), Write::Ballot(self.ballot))
+        } else {
+            let index = self.given_out.next();
+            let bytes = self.entry(index)?.to_vec();
+            self.given_out = index;
+            (Written::Entry(index), Write::Entry(index, bytes))
+        };
+        let number = self.next_write;
+        self.next_write = WriteNumber(number.0 + 1);
+        self.writing.push_back((number, written));
+        Some((number, write))
     }
 
-    /// Says that the journal holds every entry up to `index` for good: with one voter they are
-    /// committed. Panics if the entry was not given out.
-    pub fn durable(&mut self, index: LogIndex) {
-        while self.pending.front().is_some_and(|entry| entry.index <= index) {
-            assert!(0 < self.given_out, "{index:?} is durable before it was written");
-            let entry = self.pending.pop_front().expect("the loop saw it");
-            self.given_out -= 1;
-            let state = Arc::make_mut(&mut self.committed);
-            state.apply(entry.index, &entry.command).expect("checked when proposed");
+    pub fn poll_message(&mut self) -> Option<(NodeId, RaftMessage)> {
+        self.messages.pop_front()
+    }
+
+    /// Says that the journal holds this write, and all before it, for good. Panics if it was not
+    /// given out.
+    pub fn durable(&mut self, now: Instant, number: WriteNumber) {
+        assert!(number < self.next_write, "{number:?} is durable before it was written");
+        while self.writing.front().is_some_and(|(first, _)| *first <= number) {
+            let (_, written) = self.writing.pop_front().expect("the loop saw it");
+            match written {
+                Written::Ballot(ballot) => self.ballot_durable = ballot,
+                Written::Entry(index) => {
+                    self.durable = index;
+                    self.owe_ack();
+                }
+            }
         }
-        if self.pending.is_empty() {
-            self.proposed = None;
+        self.settle(now);
+    }
+
+    fn is_voter(&self) -> bool {
+        self.voters().contains(self.settings.me)
+    }
+
+    /// Whether this member is the only voter.
+    fn decides_alone(&self) -> bool {
+        self.voters().decide(|voter| voter == self.settings.me)
+    }
+
+    /// Whether a message is meant for this member and comes from a start that is not over.
+    fn concerns(&mut self, sender: Voter, message: &RaftMessage) -> bool {
+        let me = self.settings.me;
+        let is_meant = match message.body {
+            RaftBody::Present { .. } => true,
+            _ if self.settings.planted.is(crate::Mutant::NewJournalVotes) => true,
+            _ => message.receiver == me.journal,
+        };
+        if !is_meant || sender.node == me.node {
+            return false;
         }
+        let newest = self.boots.entry(sender).or_insert(message.sender.boot);
+        *newest = message.sender.boot.max(*newest);
+        *newest == message.sender.boot
     }
 
-    /// The last committed entry: the version of [`ClusterLog::snapshot`].
-    #[must_use]
-    pub fn committed(&self) -> LogIndex {
-        self.committed.version()
+    /// The voter that speaks: a node with another journal is another member.
+    fn known_as(&self, sender: Voter) -> Voter {
+        if self.settings.planted.is(crate::Mutant::NewJournalVotes) {
+            return self.voters().of_node(sender.node).unwrap_or(sender);
+        }
+        sender
     }
 
-    #[must_use]
-    pub fn term(&self) -> Term {
-        self.term
+    /// The newest start that spoke.
+    fn boot_of(&self, sender: Voter) -> Incarnation {
+        self.boots.get(&sender).copied().unwrap_or_default()
     }
 
-    /// The committed state, for every core to keep.
-    #[must_use]
-    pub fn snapshot(&self) -> Arc<ClusterState> {
-        Arc::clone(&self.committed)
+    fn follow(&mut self, now: Instant, term: Term, leader: Option<Voter>) {
+        if self.ballot.term < term {
+            self.ballot = Ballot { term, vote: None };
+        }
+        self.vote_owed = None;
+        self.role = Role::Follower(Follower::new(now, leader));
+        self.expect_leader(now);
     }
 
-    /// The state that all proposals so far will have made: what `validate_only` is held against.
-    #[must_use]
-    pub fn proposed(&self) -> &ClusterState {
-        self.proposed.as_ref().unwrap_or(&self.committed)
+    fn expect_leader(&mut self, now: Instant) {
+        let Timing { silence_min, silence_max, .. } = self.settings.timing;
+        self.silence_until = now.plus(self.jitter.between(silence_min, silence_max));
     }
 
-    fn push(&mut self, command: Command) -> LogIndex {
+    /// Appends an entry of the leader's own.
+    fn push(&mut self, command: Command) -> Result<LogIndex, Rejected> {
+        let index = self.entries.last().next();
+        let entry = Entry { term: self.ballot.term, index, command };
+        let bytes = entry.encode();
+        if ENTRY_BYTES_MAX < bytes.len() {
+            return Err(Rejected::TooLong { bytes: bytes.len() });
+        }
+        self.take_in(&entry, &bytes)?;
+        Ok(index)
+    }
+
+    /// Takes the next entry into the log, or changes nothing.
+    fn take_in(&mut self, entry: &Entry, bytes: &[u8]) -> Result<(), Rejected> {
         let state = self.proposed.get_or_insert_with(|| ClusterState::clone(&self.committed));
-        let index = state.version().next();
-        state.apply(index, &command).expect("a planned command holds");
-        self.pending.push_back(Entry { term: self.term, index, command });
-        index
+        state.apply(entry.index, &entry.command)?;
+        self.entries.push(bytes);
+        Ok(())
+    }
+
+    /// Drops the entry at `from` and all behind it: another leader had them, and no majority.
+    fn truncate(&mut self, from: LogIndex) {
+        assert!(self.committed() < from, "{from:?} is committed and would be dropped: {self:?}");
+        self.entries.truncate(from);
+        let last = self.entries.last();
+        self.given_out = self.given_out.min(last);
+        self.durable = self.durable.min(last);
+        self.writing.retain(|(_, written)| !matches!(written, Written::Entry(cut) if from <= *cut));
+        let mut state = ClusterState::clone(&self.committed);
+        for index in self.committed().0 + 1..=last.0 {
+            let entry = self.entries.get(LogIndex(index));
+            state.apply(entry.index, &entry.command).expect("it was taken in before");
+        }
+        self.proposed = Some(state);
+    }
+
+    /// Everything up to `index` is committed.
+    fn commit_to(&mut self, index: LogIndex) {
+        if index <= self.committed() {
+            return;
+        }
+        if index == self.entries.last()
+            && let Some(state) = self.proposed.take()
+        {
+            self.committed = Arc::new(state);
+            return;
+        }
+        let state = Arc::make_mut(&mut self.committed);
+        for index in state.version().0 + 1..=index.0 {
+            let entry = self.entries.get(LogIndex(index));
+            state.apply(entry.index, &entry.command).expect("checked when it was taken in");
+        }
+    }
+
+    fn as_boot(&self) -> Boot {
+        Boot { journal: self.settings.me.journal, boot: self.boot }
+    }
+
+    fn say(&mut self, to: Voter, term: Term, body: RaftBody) {
+        let message = RaftMessage { sender: self.as_boot(), receiver: to.journal, term, body };
+        self.messages.push_back((to.node, message));
+    }
+
+    fn next_answer(&mut self) -> u64 {
+        self.answers += 1;
+        self.answers
+    }
+
+    /// Sends what only waited for the journal.
+    fn settle(&mut self, now: Instant) {
+        self.send_owed_vote();
+        self.ask_for_votes(now);
+        self.send_owed_ack();
+        self.advance_committed(now);
     }
 }

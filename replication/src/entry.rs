@@ -32,6 +32,13 @@ impl LogIndex {
     }
 }
 
+impl Term {
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("four billion elections"))
+    }
+}
+
 impl Entry {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -40,6 +47,11 @@ impl Entry {
         put_u64(&mut out, self.index.0);
         self.command.encode(&mut out);
         out
+    }
+
+    /// The term of an encoded entry. Panics if `bytes` are none.
+    pub(crate) fn term_of(bytes: &[u8]) -> Term {
+        Term(u32::from_le_bytes(*bytes.first_chunk().expect("an entry begins with its term")))
     }
 
     /// Takes all of `bytes`, or says what is wrong with them.

@@ -6,8 +6,8 @@
 //!       └─▶ Rejected   it commits)                                                  every core)
 //! ```
 //!
-//! [`ClusterLog`] has one voter today. What it writes (term, index, command) and the order of its
-//! steps are those of the replicated log to come.
+//! [`ClusterLog`] makes one, three or five voters agree on the entries; [`ControlMessage`] is what
+//! they say to each other.
 
 pub mod cluster_log;
 pub mod cluster_state;
@@ -36,7 +36,7 @@ pub mod topic_name;
 pub mod uuid;
 pub mod voters;
 
-pub use cluster_log::{ClusterLog, ReplayError};
+pub use cluster_log::{ClusterLog, LogSettings, ReplayError};
 pub use cluster_state::ClusterState;
 pub use command::Command;
 pub use control_message::{CONTROL_MESSAGE_BYTES_MAX, ControlMessage};

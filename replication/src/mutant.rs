@@ -63,6 +63,26 @@ mutants! {
     ElectByNewConfig = "elect-by-new-config",
     /// A follower believes any order of epochs: it listens to whoever speaks last (I1).
     FollowAnyone = "follow-anyone",
+    /// A vote in the cluster log is sent before it is durable.
+    VoteBeforeDurable = "vote-before-durable",
+    /// Entries of the cluster log count before they are durable.
+    LogAckBeforeDurable = "log-ack-before-durable",
+    /// The cluster log's leader commits an entry of an older term because a majority holds it.
+    CommitOlderTerm = "commit-older-term",
+    /// A new control journal votes and acks as the voter that its node used to be (H12).
+    NewJournalVotes = "new-journal-votes",
+    /// A vote is given to a log that ends before the voter's.
+    VoteForShorterLog = "vote-for-shorter-log",
+    /// A member does not ask whether its log joins the leader's entries.
+    AppendWithoutJoin = "append-without-join",
+    /// A member drops what stands behind a message's entries, although it is the leader's.
+    CutWhatMatches = "cut-what-matches",
+    /// A member stands for election without asking first, and votes although it hears its leader.
+    NoTrialVote = "no-trial-vote",
+    /// A leader that hears no majority goes on leading.
+    NoCheckQuorum = "no-check-quorum",
+    /// A cluster is founded by whoever answers first, without asking everyone twice.
+    FoundWithoutAll = "found-without-all",
 }
 
 /// The mutant planted in this run, if any.

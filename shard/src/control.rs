@@ -19,8 +19,11 @@ use base::{
     Offset, Output, Page, PartitionId, Seq, ShardId, TopicNumber,
 };
 use engine::{AppendError, Engine, PartitionSettings, Phase, Read, ReadError, ReadToken, Refused};
+use replication::cluster_log::{Write, WriteNumber};
 use replication::command::NodeRegistered;
-use replication::{ClusterLog, ClusterState, LogIndex, Proposal, Rejected, Uuid};
+use replication::{
+    ClusterLog, ClusterState, LogIndex, LogSettings, Proposal, Rejected, Uuid, Voter,
+};
 
 use crate::mail::{Mail, Ticket};
 use crate::metrics::CoreMetrics;
@@ -44,10 +47,10 @@ pub struct ControlShard {
     cores: Vec<CoreProgress>,
     /// Shards of this node by number.
     shards: Vec<ShardProgress>,
-    /// Entries given to the journal: index and frame, oldest first.
-    writing: VecDeque<(LogIndex, Seq)>,
-    /// An entry that the journal had no room for.
-    unwritten: Option<(LogIndex, Vec<u8>)>,
+    /// Writes given to the journal, and their frames, oldest first.
+    writing: VecDeque<(WriteNumber, Seq)>,
+    /// A write that the journal had no room for.
+    unwritten: Option<(WriteNumber, Write)>,
     waiting: VecDeque<Waiting>,
     /// The part of the log that is read from the disk while it is replayed.
     reading: Option<ReadToken>,
@@ -98,9 +101,10 @@ impl ControlShard {
     /// A control shard over an engine in whatever phase it is, for a node of `cores` data cores.
     #[must_use]
     pub fn new(engine: Engine, cluster: Uuid, node: NodeRegistered, cores: u16) -> Self {
+        let me = Voter { node: node.node, journal: engine.journal_id() };
         Self {
             engine,
-            log: ClusterLog::new(cluster),
+            log: ClusterLog::new(LogSettings::alone(cluster, me)),
             shards: vec![ShardProgress::default(); usize::from(node.shards)],
             node,
             stage: Stage::Recovering,
@@ -334,7 +338,7 @@ impl ControlShard {
 
     fn lead(&mut self, now: Now) {
         self.stage = Stage::Leading;
-        self.log.lead();
+        self.log.start(now.mono, self.engine.incarnation(), LogIndex(0));
         let registered = self.log.propose(&Proposal::RegisterNode(self.node.clone()));
         if let Err(rejected) = registered {
             self.stage = Stage::Failed(format!("this node cannot join its cluster: {rejected}"));
@@ -346,15 +350,19 @@ impl ControlShard {
 
     /// Gives entries to the journal while it has room.
     fn write_entries(&mut self, now: Now) {
-        while let Some((index, bytes)) = self.unwritten.take().or_else(|| self.log.poll_append()) {
+        self.log.turn(now.mono);
+        while let Some((number, write)) = self.unwritten.take().or_else(|| self.log.poll_write()) {
+            let Write::Entry(_, bytes) = &write else {
+                panic!("a node without peers needs no ballot: {write:?}")
+            };
             let mut builder = BatchBuilder::new(now.wall.0);
-            builder.push(now.wall.0, None, Some(&bytes), &[]);
+            builder.push(now.wall.0, None, Some(bytes), &[]);
             let built = builder.build();
             let batch = Batch::parse(&built).expect("a batch just built parses");
             match self.engine.append(now, CLUSTER_LOG, batch) {
-                Ok(appended) => self.writing.push_back((index, appended.seq)),
+                Ok(appended) => self.writing.push_back((number, appended.seq)),
                 Err(AppendError::Busy) => {
-                    self.unwritten = Some((index, bytes));
+                    self.unwritten = Some((number, write));
                     return;
                 }
                 Err(error) => {
@@ -366,17 +374,17 @@ impl ControlShard {
     }
 
     /// Commits what became durable and sends the state that results to every core.
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Now) {
         while let Some((id, durable)) = self.engine.poll_durable() {
             self.engine.commit(id, Committed(durable.0));
         }
         let durable = self.engine.durable_seq();
-        while let Some((index, seq)) = self.writing.front().copied() {
+        while let Some((number, seq)) = self.writing.front().copied() {
             if durable < seq {
                 break;
             }
             self.writing.pop_front();
-            self.log.durable(index);
+            self.log.durable(now.mono, number);
         }
         if self.published < self.log.committed() {
             self.published = self.log.committed();
@@ -449,7 +457,7 @@ impl Machine for ControlShard {
                 break;
             }
         }
-        self.publish();
+        self.publish(now);
         self.begin_serving();
         self.settle_waiting(now);
         while let Some(op) = self.engine.poll_op() {
@@ -465,7 +473,7 @@ impl Machine for ControlShard {
         // What is not committed waits for the journal, however long that takes.
         let committed = |first: &&Waiting| first.index <= self.log.committed();
         let overdue = self.waiting.front().filter(committed).map(|first| first.until);
-        [self.engine.next_timeout(), overdue].into_iter().flatten().min()
+        [self.engine.next_timeout(), self.log.next_timeout(), overdue].into_iter().flatten().min()
     }
 
     fn stopped(&self) -> bool {

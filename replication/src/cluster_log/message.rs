@@ -15,7 +15,7 @@ use crate::{DecodeError, LogIndex, Term};
 
 /// The longest entry of the log: one frame of the control journal holds it.
 pub const ENTRY_BYTES_MAX: usize = 192 << 10;
-/// Bytes of entries in one [`RaftBody::Append`], unless its first entry alone is longer.
+/// Bytes of entries in one [`RaftBody::Append`] by default.
 pub const APPEND_BYTES_MAX: usize = 256 << 10;
 
 /// See the module's description.
@@ -40,47 +40,22 @@ pub struct Position {
 pub enum RaftBody {
     /// "I am here with this log, and hear no leader": asks to be founded with, or to be taught.
     /// `round` counts the sender's questions.
-    Present {
-        round: u64,
-        last: LogIndex,
-    },
+    Present { round: u64, last: LogIndex },
     /// Answers [`RaftBody::Present`]: the answerer's own log ends with `last`.
-    Seen {
-        round: u64,
-        last: LogIndex,
-    },
+    Seen { round: u64, last: LogIndex },
     /// Asks for a vote. A trial only asks whether it would be given. `urgent`: the leader is known
     /// to be dead, do not wait for its silence.
-    AskVote {
-        trial: bool,
-        urgent: bool,
-        last: Position,
-    },
-    Vote {
-        trial: bool,
-        granted: bool,
-    },
-    /// Entries behind `previous`, whole as they stand in the log; none is a heartbeat. `round`
-    /// counts the leader's messages to this receiver.
-    Append {
-        round: u64,
-        previous: Position,
-        committed: LogIndex,
-        entries: Vec<Vec<u8>>,
-    },
-    /// The receiver holds, for good, what the leader holds up to `matched`.
-    Appended {
-        round: u64,
-        matched: LogIndex,
-    },
-    /// The receiver does not hold `previous`; its log ends with `last`, and may be the leader's up to
+    AskVote { trial: bool, urgent: bool, last: Position },
+    /// Answers [`RaftBody::AskVote`], and refuses a leader whose term is over.
+    Vote { trial: bool, granted: bool },
+    /// Entries behind `previous`, whole as they stand in the log; none is a heartbeat.
+    Append { previous: Position, committed: LogIndex, entries: Vec<Vec<u8>> },
+    /// The sender holds, for good, what the leader holds up to `matched`. `count` orders the answers
+    /// of one start.
+    Appended { count: u64, matched: LogIndex },
+    /// The sender does not hold `previous`; its log ends with `last`, and may be the leader's up to
     /// `retry`.
-    Missing {
-        round: u64,
-        previous: LogIndex,
-        last: LogIndex,
-        retry: LogIndex,
-    },
+    Missing { count: u64, previous: LogIndex, last: LogIndex, retry: LogIndex },
 }
 
 const PRESENT: u8 = 1;
@@ -134,21 +109,20 @@ impl RaftBody {
                 put_flag(out, *trial);
                 put_flag(out, *granted);
             }
-            Self::Append { round, previous, committed, entries } => {
+            Self::Append { previous, committed, entries } => {
                 put_u8(out, APPEND);
-                put_u64(out, *round);
                 previous.encode(out);
                 put_u64(out, committed.0);
                 put_list(out, entries, |out, entry| put_bytes(out, entry));
             }
-            Self::Appended { round, matched } => {
+            Self::Appended { count, matched } => {
                 put_u8(out, APPENDED);
-                put_u64(out, *round);
+                put_u64(out, *count);
                 put_u64(out, matched.0);
             }
-            Self::Missing { round, previous, last, retry } => {
+            Self::Missing { count, previous, last, retry } => {
                 put_u8(out, MISSING);
-                put_u64(out, *round);
+                put_u64(out, *count);
                 put_u64(out, previous.0);
                 put_u64(out, last.0);
                 put_u64(out, retry.0);
@@ -167,14 +141,13 @@ impl RaftBody {
             },
             VOTE => Self::Vote { trial: fields.flag()?, granted: fields.flag()? },
             APPEND => Self::Append {
-                round: fields.u64()?,
                 previous: Position::decode(fields)?,
                 committed: LogIndex(fields.u64()?),
                 entries: fields.list(4, |fields| Ok(fields.bytes()?.to_vec()))?,
             },
-            APPENDED => Self::Appended { round: fields.u64()?, matched: LogIndex(fields.u64()?) },
+            APPENDED => Self::Appended { count: fields.u64()?, matched: LogIndex(fields.u64()?) },
             MISSING => Self::Missing {
-                round: fields.u64()?,
+                count: fields.u64()?,
                 previous: LogIndex(fields.u64()?),
                 last: LogIndex(fields.u64()?),
                 retry: LogIndex(fields.u64()?),

@@ -22,7 +22,6 @@ fn golden() -> Vec<(ControlMessage, String)> {
     let position = Position { index: LogIndex(5), term: Term(2) };
     let at = LogIndex;
     let append = RaftBody::Append {
-        round: 9,
         previous: position,
         committed: at(4),
         entries: vec![vec![0xaa, 0xbb], vec![0xcc]],
@@ -37,14 +36,11 @@ fn golden() -> Vec<(ControlMessage, String)> {
         raft(RaftBody::Vote { trial: false, granted: true }, "040001"),
         raft(
             append,
-            concat!(
-                "050900000000000000050000000000000002000000",
-                "04000000000000000200000002000000aabb01000000cc"
-            ),
+            concat!("05050000000000000002000000", "04000000000000000200000002000000aabb01000000cc"),
         ),
-        raft(RaftBody::Appended { round: 9, matched: at(5) }, "0609000000000000000500000000000000"),
+        raft(RaftBody::Appended { count: 9, matched: at(5) }, "0609000000000000000500000000000000"),
         raft(
-            RaftBody::Missing { round: 9, previous: at(6), last: at(5), retry: at(3) },
+            RaftBody::Missing { count: 9, previous: at(6), last: at(5), retry: at(3) },
             concat!("07090000000000000006000000000000000500000000000000", "0300000000000000"),
         ),
     ]

@@ -1,11 +1,13 @@
 //! Random proposals: the log that they leave replays to the state that they made.
 
-use base::{Epoch, Incarnation, NodeId, PartitionId, ShardId, TopicNumber};
+use base::{Epoch, Incarnation, Instant, NodeId, PartitionId, ShardId, TopicNumber};
 use proptest::prelude::*;
+use replication::cluster_log::{LogSettings, Write, WriteNumber};
 use replication::command::NodeRegistered;
 use replication::{
     Boot, CaughtUp, Chosen, ClusterLog, Command, ConfigChange, Entry, Leader, LogIndex,
-    NewPartitions, Opened, Place, Placement, Proposal, Rejected, ReplayError, Term, Uuid, Voters,
+    NewPartitions, Opened, Place, Placement, Proposal, Rejected, ReplayError, Term, Uuid, Voter,
+    Voters,
 };
 
 const CLUSTER: Uuid = Uuid([7; 16]);
@@ -120,15 +122,33 @@ fn leadership() -> impl Strategy<Value = Proposal> {
     ]
 }
 
-fn take_appends(log: &mut ClusterLog, journal: &mut Vec<Vec<u8>>) {
-    while let Some((index, bytes)) = log.poll_append() {
-        journal.push(bytes);
-        assert_eq!(index, LogIndex(journal.len() as u64));
+const NOW: Instant = Instant(1);
+
+fn empty() -> ClusterLog {
+    let me = Voter { node: NodeId(0), journal: 9 };
+    ClusterLog::new(LogSettings::alone(CLUSTER, me))
+}
+
+fn lead(log: &mut ClusterLog) {
+    log.start(NOW, Incarnation(1), LogIndex(0));
+    assert!(log.is_leader(), "who is alone leads");
+}
+
+/// Writes what is to be written; the number of the last write that there was.
+fn take_appends(log: &mut ClusterLog, journal: &mut Vec<Vec<u8>>) -> Option<WriteNumber> {
+    let mut last = None;
+    while let Some((number, write)) = log.poll_write() {
+        match write {
+            Write::Entry(_, bytes) => journal.push(bytes),
+            Write::Ballot(ballot) => panic!("who is alone needs no {ballot:?}"),
+        }
+        last = Some(number);
     }
+    last
 }
 
 fn replayed(journal: &[Vec<u8>]) -> ClusterLog {
-    let mut log = ClusterLog::new(CLUSTER);
+    let mut log = empty();
     for entry in journal {
         log.replay(entry).expect("what was written replays");
     }
@@ -141,9 +161,10 @@ proptest! {
         steps in proptest::collection::vec((proposal(), 0..4u8), 1..80),
     ) {
         let mut journal = Vec::new();
-        let mut log = ClusterLog::new(CLUSTER);
-        log.lead();
+        let mut log = empty();
+        lead(&mut log);
         log.propose(&register(0, 2)).unwrap();
+        let mut written = None;
         for (proposal, then) in steps {
             let before = log.proposed().clone();
             let accepted = log.propose(&proposal);
@@ -151,19 +172,21 @@ proptest! {
                 prop_assert_eq!(&before, log.proposed(), "a refusal changes nothing");
             }
             match then {
-                0 => take_appends(&mut log, &mut journal),
+                0 => written = take_appends(&mut log, &mut journal).or(written),
                 1 => {
-                    take_appends(&mut log, &mut journal);
-                    log.durable(LogIndex(journal.len() as u64));
+                    written = take_appends(&mut log, &mut journal).or(written);
+                    written.into_iter().for_each(|number| log.durable(NOW, number));
                     let snapshot = log.snapshot();
-                    prop_assert_eq!(&*snapshot, &*replayed(&journal).snapshot());
+                    let replayed = replayed(&journal);
+                    prop_assert_eq!(&*snapshot, replayed.proposed());
                     prop_assert_eq!(&*snapshot, log.proposed());
                     check_loads(&log);
                 }
                 2 => {
                     // A restart: what was proposed and not written is forgotten.
                     log = replayed(&journal);
-                    log.lead();
+                    written = None;
+                    lead(&mut log);
                 }
                 _ => {}
             }
@@ -187,8 +210,8 @@ fn check_loads(log: &ClusterLog) {
 
 #[test]
 fn two_wishes_for_one_name_do_not_both_get_in() {
-    let mut log = ClusterLog::new(CLUSTER);
-    log.lead();
+    let mut log = empty();
+    lead(&mut log);
     log.propose(&register(0, 1)).unwrap();
     let create = |byte| Proposal::CreateTopic {
         name: "t".into(),
@@ -202,9 +225,9 @@ fn two_wishes_for_one_name_do_not_both_get_in() {
     assert!(log.snapshot().topics().is_empty(), "nothing is committed yet");
     let mut journal = Vec::new();
     take_appends(&mut log, &mut journal);
-    log.durable(LogIndex(2));
+    log.durable(NOW, WriteNumber(1));
     assert!(log.snapshot().topics().is_empty(), "two of three entries are durable");
-    log.durable(LogIndex(3));
+    log.durable(NOW, WriteNumber(2));
     assert_eq!(log.snapshot().topics().len(), 1);
     assert_eq!(log.committed(), LogIndex(3));
 }
@@ -212,9 +235,9 @@ fn two_wishes_for_one_name_do_not_both_get_in() {
 #[test]
 #[should_panic(expected = "durable before it was written")]
 fn an_entry_cannot_be_durable_before_it_was_given_out() {
-    let mut log = ClusterLog::new(CLUSTER);
-    log.lead();
-    log.durable(LogIndex(1));
+    let mut log = empty();
+    lead(&mut log);
+    log.durable(NOW, WriteNumber(1));
 }
 
 #[test]
@@ -225,11 +248,11 @@ fn a_log_that_is_not_ours_or_not_whole_is_refused() {
         Command::ClusterFormed { cluster, feature_level: 1, voters }
     };
     let foreign = entry(1, 1, formed(Uuid([8; 16]))).encode();
-    let refused = ClusterLog::new(CLUSTER).replay(&foreign);
+    let refused = empty().replay(&foreign);
     let reason = Rejected::ForeignCluster;
     assert_eq!(refused, Err(ReplayError::Rejected { index: LogIndex(1), reason }));
 
-    let mut log = ClusterLog::new(CLUSTER);
+    let mut log = empty();
     log.replay(&entry(2, 1, formed(CLUSTER)).encode()).unwrap();
     let level = Command::FeatureLevelRaised { level: 2 };
     let gap = log.replay(&entry(2, 3, level.clone()).encode());
@@ -242,18 +265,18 @@ fn a_log_that_is_not_ours_or_not_whole_is_refused() {
         newer.to_string(),
         "entry 2 of the cluster log cannot be: feature level 2 is not above 1 and at most 1"
     );
-    assert_eq!(log.committed(), LogIndex(1));
+    assert_eq!(log.last(), LogIndex(1));
 }
 
 #[test]
 fn each_start_is_a_new_term() {
     let mut journal = Vec::new();
-    let mut log = ClusterLog::new(CLUSTER);
-    log.lead();
+    let mut log = empty();
+    lead(&mut log);
     take_appends(&mut log, &mut journal);
     let mut log = replayed(&journal);
     assert_eq!(log.propose(&register(0, 1)), Err(Rejected::NotLeader));
-    log.lead();
+    lead(&mut log);
     log.propose(&register(0, 1)).unwrap();
     take_appends(&mut log, &mut journal);
     assert_eq!(Entry::decode(&journal[1]).unwrap().term, Term(2));

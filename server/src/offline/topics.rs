@@ -1,9 +1,7 @@
 //! What the partitions of a stopped folder are called: the cluster log, read as far as it goes.
 
-use std::sync::Arc;
-
 use base::{Offset, PartitionId, ShardId};
-use replication::{ClusterLog, ClusterState, Placement};
+use replication::{ClusterLog, ClusterState, LogSettings, Placement, Voter};
 use shard::control::{CLUSTER_LOG, replay_batches};
 
 use super::{OfflineShard, OfflineStopped};
@@ -12,20 +10,21 @@ use crate::data_folder::Meta;
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct TopicNames {
-    state: Arc<ClusterState>,
+    state: ClusterState,
 }
 
 impl TopicNames {
     /// Reads the log that `control` holds. A damaged one names the topics before the damage.
     pub(crate) fn read(meta: &Meta, control: &mut OfflineShard) -> Result<Self, OfflineStopped> {
-        let mut log = ClusterLog::new(meta.cluster());
+        let own = Voter { node: meta.node(), journal: meta.journal_id(ShardId::CONTROL) };
+        let mut log = ClusterLog::new(LogSettings::alone(meta.cluster(), own));
         let mut replayed = Ok(Offset::ZERO);
         control.read(CLUSTER_LOG, &mut |batch| {
             if let Ok(next) = replayed {
                 replayed = replay_batches(&mut log, batch.bytes(), next);
             }
         })?;
-        Ok(Self { state: log.snapshot() })
+        Ok(Self { state: log.proposed().clone() })
     }
 
     /// `topic-index` as other tools write it; topic numbers where no name is known.

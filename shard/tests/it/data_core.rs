@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use base::batch::BatchBuilder;
 use base::{
-    Arena, BrokerTime, ConnId, CoreId, Input, Listener, Machine, NodeId, Now, Output, Page,
-    PageMemory, Piece, ShardId,
+    Arena, BrokerTime, ConnId, CoreId, Incarnation, Input, Listener, Machine, NodeId, Now, Output,
+    Page, PageMemory, Piece, ShardId,
 };
 use engine::journal::JournalConfig;
 use engine::{Engine, EngineConfig};
 use net::api::{fetch, produce};
 use net::{ErrorCode, Outgoing, Records, ReplyTo, RequestBody, decode_response, each};
 use replication::command::NodeRegistered;
-use replication::{ClusterLog, NewPartitions, Place, Placement, Proposal, Uuid};
+use replication::{
+    ClusterLog, LogIndex, LogSettings, NewPartitions, Place, Placement, Proposal, Uuid, Voter,
+};
 use shard::{Address, Core, CoreSettings, Layout, Mail};
 
 use crate::disk::Disk;
@@ -57,7 +59,8 @@ impl Host {
             fetch_bytes_max: 16 << 20,
             seed: 1,
         };
-        let log = ClusterLog::new(Uuid([1; 16]));
+        let me = Voter { node: NodeId(0), journal: 1 };
+        let log = ClusterLog::new(LogSettings::alone(Uuid([1; 16]), me));
         let engines = vec![(OWN, Engine::open(config, memory, &[]))];
         let core = Core::new(CoreId(0), Arc::new(layout), settings, log.snapshot(), engines);
         let now = Now { mono: base::Instant(1), wall: BrokerTime(1_000) };
@@ -159,12 +162,13 @@ fn registered() -> NodeRegistered {
 }
 
 fn state_after(mut log: ClusterLog, proposals: &[Proposal]) -> Arc<replication::ClusterState> {
-    log.lead();
+    let now = base::Instant(1);
+    log.start(now, Incarnation(1), LogIndex(0));
     for proposal in proposals {
         log.propose(proposal).expect("a valid proposal");
     }
-    while let Some((index, _)) = log.poll_append() {
-        log.durable(index);
+    while let Some((number, _)) = log.poll_write() {
+        log.durable(now, number);
     }
     log.snapshot()
 }
