@@ -67,6 +67,9 @@ id!(
 impl CoreId {
     /// The control core, whose number never collides with a data core's.
     pub const CONTROL: Self = Self(u16::MAX);
+
+    /// Where mail for other nodes goes: no core, but the links of the control core.
+    pub const PEERS: Self = Self(u16::MAX - 1);
 }
 
 impl ShardId {

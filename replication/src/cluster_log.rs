@@ -59,7 +59,9 @@ pub const PENDING_MAX: u64 = 1024;
 pub struct ClusterLog {
     settings: LogSettings,
     jitter: Jitter,
-    /// How often the control journal was started.
+    /// This node and its control journal.
+    me: Voter,
+    /// How often that was started.
     boot: Incarnation,
     role: Role,
     ballot: Ballot,
@@ -131,10 +133,12 @@ impl ClusterLog {
     /// An empty log, ready for [`ClusterLog::replay`].
     #[must_use]
     pub fn new(settings: LogSettings) -> Self {
+        let node = settings.node;
         Self {
             jitter: Jitter::new(settings.seed),
             committed: Arc::new(ClusterState::new(settings.cluster)),
             settings,
+            me: Voter { node, journal: 0 },
             boot: Incarnation(0),
             role: Role::Replaying,
             ballot: Ballot::default(),
@@ -189,12 +193,12 @@ impl ClusterLog {
         self.ballot = ballot;
     }
 
-    /// Takes part, all of the journal being replayed, in its `boot`th start. The first `committed`
-    /// entries are known to be committed. A log without peers leads from now on, and forms its
+    /// Takes part, all of the journal being replayed; `own` is that journal, and which start of it
+    /// this is. The first `committed` entries are known to be committed. A log without peers leads from now on, and forms its
     /// cluster if it has no entries.
-    pub fn start(&mut self, now: Instant, boot: Incarnation, committed: LogIndex) {
+    pub fn start(&mut self, now: Instant, own: Boot, committed: LogIndex) {
         assert!(matches!(self.role, Role::Replaying), "a log begins once");
-        self.boot = boot;
+        (self.me.journal, self.boot) = (own.journal, own.boot);
         let last = self.entries.last_position();
         (self.ballot_given_out, self.ballot_durable) = (self.ballot, self.ballot);
         (self.given_out, self.durable) = (last.index, last.index);
@@ -272,13 +276,15 @@ impl ClusterLog {
         if PENDING_MAX <= self.entries.last().0 - self.committed().0 {
             return Err(Rejected::Busy);
         }
-        if let Proposal::AddVoter(_) | Proposal::RemoveVoter(_) = proposal
-            && !self.may_change_voters()
-        {
-            return Err(Rejected::Busy);
-        }
         let command = self.proposed().plan(proposal)?;
-        self.push(command)
+        match command {
+            Command::VoterAdded(_) | Command::VoterRemoved(_) if !self.may_change_voters() => {
+                Err(Rejected::Busy)
+            }
+            // Who was elected is for the leader alone to say.
+            Command::LeaderElected { .. } => Err(Rejected::NotLeader),
+            _ => self.push(command),
+        }
     }
 
     /// What the journal is to hold next. Its order binds.
@@ -320,17 +326,17 @@ impl ClusterLog {
     }
 
     fn is_voter(&self) -> bool {
-        self.voters().contains(self.settings.me)
+        self.voters().contains(self.me)
     }
 
     /// Whether this member is the only voter.
     fn decides_alone(&self) -> bool {
-        self.voters().decide(|voter| voter == self.settings.me)
+        self.voters().decide(|voter| voter == self.me)
     }
 
     /// Whether a message is meant for this member and comes from a start that is not over.
     fn concerns(&mut self, sender: Voter, message: &RaftMessage) -> bool {
-        let me = self.settings.me;
+        let me = self.me;
         let is_meant = match message.body {
             RaftBody::Present { .. } => true,
             _ if self.settings.planted.is(crate::Mutant::NewJournalVotes) => true,
@@ -426,7 +432,7 @@ impl ClusterLog {
     }
 
     fn as_boot(&self) -> Boot {
-        Boot { journal: self.settings.me.journal, boot: self.boot }
+        Boot { journal: self.me.journal, boot: self.boot }
     }
 
     fn say(&mut self, to: Voter, term: Term, body: RaftBody) {

@@ -7,16 +7,18 @@
 
 mod detection;
 mod fence;
+mod outcome;
 
 use base::ShardId;
 
 pub use self::detection::{Beat, Heartbeat, PreFence, PreFenceAnswer, REPORTS_MAX, Reports, Slow};
 use self::detection::{put_dead, take_dead};
 pub use self::fence::{FENCE_PARTITIONS_MAX, Fence, FenceAnswers};
-use crate::DecodeError;
+pub use self::outcome::Outcome;
 use crate::cluster_log::message::RaftMessage;
-use crate::fields::{Fields, put_list, put_u8};
+use crate::fields::{Fields, put_list, put_u8, put_u64};
 use crate::node::Boot;
+use crate::{Command, DecodeError};
 
 /// The longest message, in bytes: the link refuses longer ones before it takes memory for them.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -25,6 +27,8 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 1 << 20;
 const VERSION: u8 = 1;
 
 const RAFT: u8 = 1;
+const PROPOSE: u8 = 2;
+const PROPOSED: u8 = 3;
 const FENCE: u8 = 16;
 const FENCE_ANSWERS: u8 = 17;
 const PRE_FENCE: u8 = 18;
@@ -49,6 +53,16 @@ pub enum ControlMessage {
     Died(Vec<(ShardId, Boot)>),
     /// To the control leader, until the cluster log has it.
     Reports(Reports),
+    /// To the control leader: agree to this, drawn up by the sender in the state that it has.
+    Propose {
+        ticket: u64,
+        command: Command,
+    },
+    /// Answers [`ControlMessage::Propose`].
+    Proposed {
+        ticket: u64,
+        outcome: Outcome,
+    },
 }
 
 impl ControlMessage {
@@ -89,6 +103,16 @@ impl ControlMessage {
                 put_u8(&mut out, REPORTS);
                 reports.encode(&mut out);
             }
+            Self::Propose { ticket, command } => {
+                put_u8(&mut out, PROPOSE);
+                put_u64(&mut out, *ticket);
+                command.encode(&mut out);
+            }
+            Self::Proposed { ticket, outcome } => {
+                put_u8(&mut out, PROPOSED);
+                put_u64(&mut out, *ticket);
+                outcome.encode(&mut out);
+            }
         }
         debug_assert!(out.len() <= CONTROL_MESSAGE_BYTES_MAX, "{} bytes", out.len());
         out
@@ -114,6 +138,14 @@ impl ControlMessage {
             HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut fields)?),
             DIED => Self::Died(fields.list(14, take_dead)?),
             REPORTS => Self::Reports(Reports::decode(&mut fields)?),
+            PROPOSE => {
+                let ticket = fields.u64()?;
+                Self::Propose { ticket, command: Command::decode(&mut fields)? }
+            }
+            PROPOSED => {
+                let ticket = fields.u64()?;
+                Self::Proposed { ticket, outcome: Outcome::decode(&mut fields)? }
+            }
             kind => return Err(DecodeError::UnknownKind(kind)),
         };
         fields.end()?;

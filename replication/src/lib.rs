@@ -39,7 +39,7 @@ pub mod voters;
 pub use cluster_log::{ClusterLog, LogSettings, ReplayError};
 pub use cluster_state::ClusterState;
 pub use command::Command;
-pub use control_message::{CONTROL_MESSAGE_BYTES_MAX, ControlMessage};
+pub use control_message::{CONTROL_MESSAGE_BYTES_MAX, ControlMessage, Outcome};
 pub use detector::{Detector, Health};
 pub use elector::Elector;
 pub use entry::{Entry, LogIndex, Term};

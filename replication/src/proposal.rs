@@ -4,6 +4,7 @@ use base::{Incarnation, NodeId, PartitionId, ShardId, TopicNumber};
 
 use crate::command::{ConfigSetting, NodeRegistered, TopicCreated};
 use crate::leadership::{HandOver, Move, Opened};
+use crate::node::Boot;
 use crate::placer::Placer;
 use crate::topic_config::{self, ConfigError};
 use crate::{ClusterState, Command, Placement, Rejected, Replicas, Topic, Uuid, Voter};
@@ -129,6 +130,31 @@ impl ClusterState {
         let command = self.draw_up(proposal)?;
         self.check(&command)?;
         Ok(command)
+    }
+
+    /// Whether this state is as `proposal` wants it, whoever brought that about: what became of one
+    /// whose answer was lost.
+    #[must_use]
+    pub fn fulfils(&self, proposal: &Proposal) -> bool {
+        match proposal {
+            Proposal::CreateTopic { uuid, .. } => self.topics().by_uuid(*uuid).is_some(),
+            Proposal::DeleteTopic { topic } => {
+                *topic < self.next_topic() && self.topics().by_number(*topic).is_none()
+            }
+            Proposal::AddPartitions { topic, total, .. } => {
+                let topic = self.topics().by_number(*topic);
+                topic.is_some_and(|topic| topic.partitions.len() == *total as usize)
+            }
+            Proposal::RegisterNode(registered) => {
+                self.node(registered.node).is_some_and(|node| node.registered == *registered)
+            }
+            Proposal::BootShard { node, shard, journal, boot } => {
+                let known = self.shard(Placement { node: *node, shard: *shard });
+                let boot = Boot { journal: *journal, boot: *boot };
+                known.is_ok_and(|known| known.boot == Some(boot))
+            }
+            _ => false,
+        }
     }
 
     fn draw_up(&self, proposal: &Proposal) -> Result<Command, Rejected> {

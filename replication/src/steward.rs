@@ -169,7 +169,11 @@ impl Steward {
     ) {
         self.detector.heard(now, from);
         match message {
-            ControlMessage::Raft(_) => panic!("the cluster log takes its messages itself"),
+            ControlMessage::Raft(_)
+            | ControlMessage::Propose { .. }
+            | ControlMessage::Proposed { .. } => {
+                panic!("the cluster log takes its messages itself: {message:?}")
+            }
             ControlMessage::Fence(fence) => self.pass_fence(from, fence),
             ControlMessage::FenceAnswers(answers) => self.elector.answered(from, answers),
             ControlMessage::PreFence(question) => {

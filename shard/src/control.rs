@@ -1,47 +1,52 @@
-//! The control shard: an engine that holds the cluster log, and the log that decides.
+//! The control shard: an engine that holds the cluster log, and this node's part in it.
 //!
 //! ```text
-//!   recovering ─▶ replaying ─▶ leading ──────────────────────────────────────▶ failed
-//!                              propose ─▶ entry ─▶ frame durable ─▶ snapshot to every core
-//!                                                                     └─▶ all applied ─▶ Proposed
+//!   recovering ─▶ replaying ─▶ running ───────────────────────────────────────────────▶ failed
+//!                              wish ─▶ entry, here or by the leader ─▶ committed
+//!                                                  └─▶ snapshot to every core ─▶ all applied ─▶ Proposed
 //! ```
+//! The log is one partition whose records are the entries as they were written: a later record of
+//! one index takes the place of the earlier one and of all behind it. So nothing is ever cut off,
+//! and the engine may take every record for committed. Ballots are another partition, the last one
+//! counts; a node without peers has none.
 //!
 //! It is a [`Machine`] like a data core, without connections: glommio runs it in the server, the
 //! simulator runs it in tests.
 
-use core::time::Duration;
+mod replaying;
+mod settings;
+mod wishes;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base::batch::{self, BatchBuilder};
+use base::batch::BatchBuilder;
 use base::{
-    Arena, Batch, Committed, CoreId, Done, Epoch, Incarnation, Input, Instant, Machine, Now,
-    Offset, Output, Page, PartitionId, Seq, ShardId, TopicNumber,
+    Arena, Batch, Committed, CoreId, Done, Incarnation, Input, Instant, Machine, NodeId, Now,
+    Offset, Output, PartitionId, Seq, ShardId, TopicNumber,
 };
-use engine::{AppendError, Engine, PartitionSettings, Phase, Read, ReadError, ReadToken, Refused};
+use engine::{AppendError, Engine, ReadToken};
 use replication::cluster_log::{Write, WriteNumber};
 use replication::command::NodeRegistered;
-use replication::{
-    ClusterLog, ClusterState, LogIndex, LogSettings, Proposal, Rejected, Uuid, Voter,
-};
+use replication::{ClusterLog, ClusterState, ControlMessage, LogIndex, Proposal, Uuid};
 
-use crate::mail::{Mail, Ticket};
+pub use self::replaying::replay_batches;
+pub use self::settings::ControlSettings;
+use self::wishes::{Asker, Request};
+use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
 
-/// The one partition of the control shard. Topics are numbered from 1.
+/// The partition of the entries. Topics are numbered from 1.
 pub const CLUSTER_LOG: PartitionId = PartitionId::new(TopicNumber(0), 0);
-
-/// How long a change waits for every core to have it before the client is answered all the same.
-const APPLY_WAIT: Duration = Duration::from_secs(1);
-/// Bytes of the log read at a time when replaying.
-const REPLAY_BYTES: u32 = 256 << 10;
+/// The partition of the ballots.
+pub const BALLOTS: PartitionId = PartitionId::new(TopicNumber(0), 1);
 
 /// See the module's description.
 #[derive(Debug)]
 pub struct ControlShard {
     engine: Engine,
     log: ClusterLog,
-    node: NodeRegistered,
+    settings: ControlSettings,
     stage: Stage,
     /// Data cores by number.
     cores: Vec<CoreProgress>,
@@ -51,11 +56,10 @@ pub struct ControlShard {
     writing: VecDeque<(WriteNumber, Seq)>,
     /// A write that the journal had no room for.
     unwritten: Option<(WriteNumber, Write)>,
-    waiting: VecDeque<Waiting>,
+    requests: VecDeque<Request>,
+    next_ticket: u64,
     /// The part of the log that is read from the disk while it is replayed.
     reading: Option<ReadToken>,
-    /// Shards that had recovered before the log was replayed.
-    early: Vec<Mail>,
     published: LogIndex,
     /// The data cores were told to serve.
     serving: bool,
@@ -65,8 +69,8 @@ pub struct ControlShard {
 #[derive(Debug)]
 enum Stage {
     Recovering,
-    Replaying { next: Offset },
-    Leading,
+    Replaying { partition: PartitionId, next: Offset },
+    Running,
     Failed(String),
 }
 
@@ -82,42 +86,41 @@ struct CoreProgress {
 enum ShardProgress {
     #[default]
     Recovering,
+    /// Its start is not yet known to the cluster.
+    Asking,
     Booting(LogIndex),
     Failed(String),
-}
-
-/// A request whose results are known and not yet in force everywhere.
-#[derive(Debug)]
-struct Waiting {
-    core: CoreId,
-    ticket: Ticket,
-    results: Vec<Result<(), Rejected>>,
-    /// The last entry that it made.
-    index: LogIndex,
-    until: Instant,
 }
 
 impl ControlShard {
     /// A control shard over an engine in whatever phase it is, for a node of `cores` data cores.
     #[must_use]
     pub fn new(engine: Engine, cluster: Uuid, node: NodeRegistered, cores: u16) -> Self {
-        let me = Voter { node: node.node, journal: engine.journal_id() };
-        Self {
+        Self::of_cluster(engine, ControlSettings::alone(cluster, node, cores))
+    }
+
+    /// A control shard of a cluster of several nodes.
+    #[must_use]
+    pub fn of_cluster(engine: Engine, settings: ControlSettings) -> Self {
+        let mut shard = Self {
+            log: ClusterLog::new(settings.of_log()),
             engine,
-            log: ClusterLog::new(LogSettings::alone(cluster, me)),
-            shards: vec![ShardProgress::default(); usize::from(node.shards)],
-            node,
+            shards: vec![ShardProgress::default(); usize::from(settings.node.shards)],
             stage: Stage::Recovering,
-            cores: vec![CoreProgress::default(); usize::from(cores)],
+            cores: vec![CoreProgress::default(); usize::from(settings.cores)],
             writing: VecDeque::new(),
             unwritten: None,
             reading: None,
-            waiting: VecDeque::new(),
-            early: Vec::new(),
+            requests: VecDeque::new(),
+            next_ticket: 0,
             published: LogIndex(0),
             serving: false,
             outputs: VecDeque::new(),
-        }
+            settings,
+        };
+        let register = Proposal::RegisterNode(shard.settings.node.clone());
+        shard.propose(Now::default(), Asker::Node, vec![register], false);
+        shard
     }
 
     /// Whether every shard of the node serves; if not, a sentence that says why.
@@ -126,11 +129,17 @@ impl ControlShard {
             Stage::Recovering => return Err("the control journal is being recovered".to_owned()),
             Stage::Replaying { .. } => return Err("the cluster log is being replayed".to_owned()),
             Stage::Failed(reason) => return Err(reason.clone()),
-            Stage::Leading => {}
+            Stage::Running if self.log.leader().is_none() && self.published == LogIndex(0) => {
+                return Err("the cluster log has no leader yet".to_owned());
+            }
+            Stage::Running => {}
         }
         for (number, shard) in self.shards.iter().enumerate() {
             match shard {
                 ShardProgress::Recovering => return Err(format!("shard {number} is recovering")),
+                ShardProgress::Asking => {
+                    return Err(format!("shard {number} waits for the cluster log"));
+                }
                 ShardProgress::Failed(reason) => {
                     return Err(format!("shard {number} has failed: {reason}"));
                 }
@@ -148,7 +157,7 @@ impl ControlShard {
     pub fn is_settled(&self) -> bool {
         let serves = |shard: &ShardProgress| matches!(shard, ShardProgress::Booting(index) if *index <= self.in_force());
         let has_failed = |shard: &ShardProgress| matches!(shard, ShardProgress::Failed(_));
-        matches!(self.stage, Stage::Leading)
+        matches!(self.stage, Stage::Running)
             && self.shards.iter().any(serves)
             && self.shards.iter().all(|shard| serves(shard) || has_failed(shard))
     }
@@ -157,7 +166,7 @@ impl ControlShard {
     pub fn failed_shards(&self) -> impl Iterator<Item = (ShardId, &str)> {
         self.shards.iter().zip(0..).filter_map(|(shard, number)| match shard {
             ShardProgress::Failed(reason) => Some((ShardId(number), reason.as_str())),
-            ShardProgress::Recovering | ShardProgress::Booting(_) => None,
+            ShardProgress::Recovering | ShardProgress::Asking | ShardProgress::Booting(_) => None,
         })
     }
 
@@ -166,7 +175,7 @@ impl ControlShard {
     pub fn failure(&self) -> Option<&str> {
         match &self.stage {
             Stage::Failed(reason) => Some(reason),
-            Stage::Recovering | Stage::Replaying { .. } | Stage::Leading => None,
+            Stage::Recovering | Stage::Replaying { .. } | Stage::Running => None,
         }
     }
 
@@ -174,6 +183,18 @@ impl ControlShard {
     #[must_use]
     pub fn state(&self) -> Arc<ClusterState> {
         self.log.snapshot()
+    }
+
+    /// Whether this node leads the cluster log.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.log.is_leader()
+    }
+
+    /// This node's part in the cluster log.
+    #[must_use]
+    pub fn log(&self) -> &ClusterLog {
+        &self.log
     }
 
     /// Asks every data core for its numbers, unless it has been asked already.
@@ -206,9 +227,13 @@ impl ControlShard {
     fn take_mail(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Propose { core, ticket, proposals, validate_only } => {
-                self.propose(now, (core, ticket), &proposals, validate_only);
+                self.propose(now, Asker::Core(core, ticket), proposals, validate_only);
             }
-            Mail::Booted { shard, journal, boot } => self.boot(shard, journal, boot),
+            Mail::Booted { shard, journal, boot } => self.boot(now, shard, journal, boot),
+            Mail::FromPeer { node, message } => self.take_message(now, node, message),
+            Mail::PeerUp { node } => self.log.link_up(now.mono, node),
+            // What was asked of it is asked again in time.
+            Mail::PeerDown { .. } => {}
             Mail::Applied { core, version } => {
                 let progress = &mut self.cores[usize::from(core.0)];
                 progress.applied = progress.applied.max(version);
@@ -226,140 +251,57 @@ impl ControlShard {
             | Mail::Proposed { .. }
             | Mail::Snapshot(_)
             | Mail::Serve
+            | Mail::ToPeer { .. }
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }
         }
     }
 
-    fn propose(
-        &mut self,
-        now: Now,
-        (core, ticket): (CoreId, Ticket),
-        proposals: &[Proposal],
-        validate_only: bool,
-    ) {
-        let mut index = LogIndex(0);
-        let mut results = Vec::with_capacity(proposals.len());
-        for proposal in proposals {
-            results.push(if validate_only {
-                self.log.proposed().plan(proposal).map(|_| ())
-            } else {
-                self.log.propose(proposal).map(|entry| index = entry)
-            });
-        }
-        let until = now.mono.plus(APPLY_WAIT);
-        self.waiting.push_back(Waiting { core, ticket, results, index, until });
-    }
-
     /// A shard has recovered: from now on it leads its partitions in a new epoch.
-    fn boot(&mut self, shard: ShardId, journal: u64, boot: Incarnation) {
-        let proposal = Proposal::BootShard { node: self.node.node, shard, journal, boot };
-        self.shards[usize::from(shard.0)] = match self.log.propose(&proposal) {
-            Ok(index) => ShardProgress::Booting(index),
-            Err(Rejected::NotLeader) => {
-                let booted = Mail::Booted { shard, journal, boot };
-                return self.early.push(booted);
+    fn boot(&mut self, now: Now, shard: ShardId, journal: u64, boot: Incarnation) {
+        let node = self.settings.node.node;
+        self.shards[usize::from(shard.0)] = ShardProgress::Asking;
+        let booted = Proposal::BootShard { node, shard, journal, boot };
+        self.propose(now, Asker::Shard(shard), vec![booted], false);
+    }
+
+    fn take_message(&mut self, now: Now, from: NodeId, message: ControlMessage) {
+        let Stage::Running = self.stage else { return };
+        match message {
+            ControlMessage::Raft(message) => self.log.handle(now.mono, from, message),
+            ControlMessage::Propose { ticket, command } => self.take_command(from, ticket, command),
+            ControlMessage::Proposed { ticket, outcome } => {
+                self.take_outcome(now, ticket, outcome);
             }
-            Err(rejected) => ShardProgress::Failed(rejected.to_string()),
-        };
-    }
-
-    fn advance_stage(&mut self, now: Now) {
-        match self.engine.phase() {
-            Phase::Recovering => {}
-            Phase::Poisoned(cause) => self.stage = Stage::Failed(cause.to_string()),
-            Phase::Halted(verdict) => self.stage = Stage::Failed(verdict.to_string()),
-            Phase::Failed(error) => self.stage = Stage::Failed(error.to_string()),
-            Phase::Open => {
-                if let Stage::Recovering = self.stage {
-                    self.open_log(now);
-                }
-            }
-        }
-        if let Stage::Replaying { next } = self.stage
-            && let Err(reason) = self.replay(now, next)
-        {
-            self.stage = Stage::Failed(reason);
+            // Elections and the detection of failures are not at home here yet.
+            ControlMessage::Fence(_)
+            | ControlMessage::FenceAnswers(_)
+            | ControlMessage::PreFence(_)
+            | ControlMessage::PreFenceAnswer(_)
+            | ControlMessage::Heartbeat(_)
+            | ControlMessage::Died(_)
+            | ControlMessage::Reports(_) => {}
         }
     }
 
-    /// Makes the log's partition ready: created once, its epoch the number of this start.
-    fn open_log(&mut self, now: Now) {
-        let epoch = Epoch(self.engine.incarnation().0);
-        let opened = self
-            .engine
-            .create_partition(now, CLUSTER_LOG, PartitionSettings::default())
-            .and_then(|_| self.engine.open_epoch(now, CLUSTER_LOG, epoch));
-        match opened {
-            Ok(_) => {
-                self.engine.end_roll_call();
-                self.stage = Stage::Replaying { next: Offset::ZERO };
-            }
-            Err(Refused::Busy) => {}
-            Err(refused) => self.stage = Stage::Failed(format!("the cluster log: {refused}")),
-        }
+    fn tell(&mut self, node: NodeId, message: ControlMessage) {
+        let mail = Mail::ToPeer { node, message };
+        self.outputs.push_back(Output::Mail { to: CoreId::PEERS, mail });
     }
 
-    /// Reads the log from `next` on and replays it; leads once all of it was seen.
-    fn replay(&mut self, now: Now, mut next: Offset) -> Result<(), String> {
-        let mut spans = Vec::new();
-        if self.reading.is_some() {
-            let Some((_, read)) = self.engine.poll_read() else { return Ok(()) };
-            self.reading = None;
-            let read = read.map_err(|error| format!("the cluster log: {error}"))?;
-            let bytes = &Page::bytes(&read.pages)[read.from..read.from + read.len];
-            next = replay_batches(&mut self.log, bytes, next)?;
-            self.engine.recycle(read.pages);
-        }
-        loop {
-            spans.clear();
-            match self.engine.read(CLUSTER_LOG, next, REPLAY_BYTES, true, &mut spans) {
-                Ok(Read::Tail { .. }) => {
-                    for span in &spans {
-                        let bytes = self.engine.arena().get(*span).expect("read in this turn");
-                        next = replay_batches(&mut self.log, bytes, next)?;
-                    }
-                }
-                Ok(Read::Disk(token)) => {
-                    self.reading = Some(token);
-                    self.stage = Stage::Replaying { next };
-                    return Ok(());
-                }
-                Ok(Read::Empty) => {
-                    self.lead(now);
-                    return Ok(());
-                }
-                Err(ReadError::Busy) => return Ok(()),
-                Err(error) => return Err(format!("the cluster log: {error}")),
-            }
-        }
-    }
-
-    fn lead(&mut self, now: Now) {
-        self.stage = Stage::Leading;
-        self.log.start(now.mono, self.engine.incarnation(), LogIndex(0));
-        let registered = self.log.propose(&Proposal::RegisterNode(self.node.clone()));
-        if let Err(rejected) = registered {
-            self.stage = Stage::Failed(format!("this node cannot join its cluster: {rejected}"));
-        }
-        for mail in core::mem::take(&mut self.early) {
-            self.take_mail(now, mail);
-        }
-    }
-
-    /// Gives entries to the journal while it has room.
-    fn write_entries(&mut self, now: Now) {
-        self.log.turn(now.mono);
+    /// Gives ballots and entries to the journal while it has room.
+    fn write_log(&mut self, now: Now) {
         while let Some((number, write)) = self.unwritten.take().or_else(|| self.log.poll_write()) {
-            let Write::Entry(_, bytes) = &write else {
-                panic!("a node without peers needs no ballot: {write:?}")
+            let (partition, bytes) = match &write {
+                Write::Entry(_, bytes) => (CLUSTER_LOG, bytes.clone()),
+                Write::Ballot(ballot) => (BALLOTS, ballot.encode()),
             };
             let mut builder = BatchBuilder::new(now.wall.0);
-            builder.push(now.wall.0, None, Some(bytes), &[]);
+            builder.push(now.wall.0, None, Some(&bytes), &[]);
             let built = builder.build();
             let batch = Batch::parse(&built).expect("a batch just built parses");
-            match self.engine.append(now, CLUSTER_LOG, batch) {
+            match self.engine.append(now, partition, batch) {
                 Ok(appended) => self.writing.push_back((number, appended.seq)),
                 Err(AppendError::Busy) => {
                     self.unwritten = Some((number, write));
@@ -373,25 +315,31 @@ impl ControlShard {
         }
     }
 
-    /// Commits what became durable and sends the state that results to every core.
-    fn publish(&mut self, now: Now) {
+    /// Tells the log what became durable; whether anything did.
+    fn harvest(&mut self, now: Now) -> bool {
         while let Some((id, durable)) = self.engine.poll_durable() {
             self.engine.commit(id, Committed(durable.0));
         }
         let durable = self.engine.durable_seq();
-        while let Some((number, seq)) = self.writing.front().copied() {
-            if durable < seq {
-                break;
-            }
-            self.writing.pop_front();
+        let held = self.writing.iter().take_while(|(_, seq)| *seq <= durable).count();
+        let newest = self.writing.drain(..held).next_back();
+        if let Some((number, _)) = newest {
             self.log.durable(now.mono, number);
         }
+        newest.is_some()
+    }
+
+    /// Sends the committed state to every core, and what the log says to other nodes.
+    fn publish(&mut self) {
         if self.published < self.log.committed() {
             self.published = self.log.committed();
             for core in 0..self.cores.len() {
                 let mail = Mail::Snapshot(self.log.snapshot());
                 self.outputs.push_back(Output::Mail { to: CoreId(core as u16), mail });
             }
+        }
+        while let Some((node, message)) = self.log.poll_message() {
+            self.tell(node, ControlMessage::Raft(message));
         }
     }
 
@@ -403,21 +351,6 @@ impl ControlShard {
         self.serving = true;
         for core in 0..self.cores.len() {
             self.outputs.push_back(Output::Mail { to: CoreId(core as u16), mail: Mail::Serve });
-        }
-    }
-
-    /// Answers requests whose results are in force everywhere, or have waited long enough.
-    fn settle_waiting(&mut self, now: Now) {
-        let in_force = self.in_force();
-        while let Some(first) = self.waiting.front() {
-            let committed = first.index <= self.log.committed();
-            if !(committed && (first.index <= in_force || first.until <= now.mono)) {
-                return;
-            }
-            if let Some(Waiting { core, ticket, results, .. }) = self.waiting.pop_front() {
-                let mail = Mail::Proposed { ticket, results };
-                self.outputs.push_back(Output::Mail { to: core, mail });
-            }
         }
     }
 
@@ -447,19 +380,24 @@ impl Machine for ControlShard {
     fn turn(&mut self, now: Now) {
         loop {
             self.advance_stage(now);
-            if let Stage::Leading = self.stage {
-                self.write_entries(now);
+            if let Stage::Running = self.stage {
+                self.log.turn(now.mono);
+                self.advance_wishes(now);
+                // What was just proposed goes out with the rest.
+                self.log.turn(now.mono);
+                self.write_log(now);
             }
             let phase = self.engine.phase().clone();
             self.engine.turn(now);
-            // What follows from a new phase must not wait for the next event: none may come.
-            if phase == *self.engine.phase() {
+            // What follows from a new phase or a durable write must not wait for the next event:
+            // none may come.
+            if !self.harvest(now) && phase == *self.engine.phase() {
                 break;
             }
         }
-        self.publish(now);
+        self.publish();
         self.begin_serving();
-        self.settle_waiting(now);
+        self.settle_requests(now);
         while let Some(op) = self.engine.poll_op() {
             self.outputs.push_back(Output::Disk(op));
         }
@@ -470,10 +408,11 @@ impl Machine for ControlShard {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        // What is not committed waits for the journal, however long that takes.
-        let committed = |first: &&Waiting| first.index <= self.log.committed();
-        let overdue = self.waiting.front().filter(committed).map(|first| first.until);
-        [self.engine.next_timeout(), self.log.next_timeout(), overdue].into_iter().flatten().min()
+        let of_log = match self.stage {
+            Stage::Running => [self.log.next_timeout(), self.next_wish()],
+            Stage::Recovering | Stage::Replaying { .. } | Stage::Failed(_) => [None; 2],
+        };
+        of_log.into_iter().chain([self.engine.next_timeout()]).flatten().min()
     }
 
     fn stopped(&self) -> bool {
@@ -484,25 +423,4 @@ impl Machine for ControlShard {
         assert_eq!(shard, ShardId::CONTROL, "the control core hosts the control shard alone");
         self.engine.arena()
     }
-}
-
-/// Replays the entries of whole batches from offset `next` on; the offset behind them.
-pub fn replay_batches(
-    log: &mut ClusterLog,
-    mut bytes: &[u8],
-    mut next: Offset,
-) -> Result<Offset, String> {
-    while !bytes.is_empty() {
-        let (batch, rest) = Batch::parse_prefix(bytes).map_err(|error| error.to_string())?;
-        bytes = rest;
-        if batch.base_offset() < next {
-            continue;
-        }
-        for record in batch::records(batch.records()) {
-            let entry = record.value.ok_or("the cluster log has a record without an entry")?;
-            log.replay(entry).map_err(|error| error.to_string())?;
-        }
-        next = batch.end_offset();
-    }
-    Ok(next)
 }

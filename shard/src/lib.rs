@@ -28,7 +28,7 @@ mod watches;
 
 pub use crate::ask::{Answer, Ask, Fetched, Produced};
 pub use crate::brokers::{Broker, broker_id, brokers};
-pub use crate::control::ControlShard;
+pub use crate::control::{ControlSettings, ControlShard};
 pub use crate::core::{Core, CoreSettings};
 pub use crate::layout::{Address, Layout};
 pub use crate::loss::Loss;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use base::{CoreId, Incarnation, PartitionId, ShardId, Token};
-use replication::{ClusterState, LogIndex, Proposal, Rejected};
+use base::{CoreId, Incarnation, NodeId, PartitionId, ShardId, Token};
+use replication::{ClusterState, ControlMessage, LogIndex, Proposal, Rejected};
 
 use crate::ask::{Answer, Ask};
 use crate::metrics::CoreMetrics;
@@ -57,6 +57,14 @@ pub enum Mail {
     Measure,
     /// Data core to control core: the numbers.
     Measured(Box<CoreMetrics>),
+    /// To the control core: the control core of `node` says this.
+    FromPeer { node: NodeId, message: ControlMessage },
+    /// Control core to [`CoreId::PEERS`]: tell the control core of `node`. Lost if there is no link.
+    ToPeer { node: NodeId, message: ControlMessage },
+    /// To the control core: messages reach `node` from now on.
+    PeerUp { node: NodeId },
+    /// To the control core: what was under way to `node` may be lost.
+    PeerDown { node: NodeId },
 }
 
 impl Ticket {

@@ -54,14 +54,14 @@ impl ClusterLog {
         if self.settings.planted.is(Mutant::NoTrialVote) {
             return self.stand_for_good(urgent);
         }
-        let votes = BTreeSet::from([self.settings.me]);
+        let votes = BTreeSet::from([self.me]);
         self.role = Role::Candidate(Candidate { trial: true, urgent, asked: true, votes });
         self.ask(self.ballot.term.next(), true, urgent);
         self.count_votes(now);
     }
 
     fn stand_for_good(&mut self, urgent: bool) {
-        self.ballot = Ballot { term: self.ballot.term.next(), vote: Some(self.settings.me) };
+        self.ballot = Ballot { term: self.ballot.term.next(), vote: Some(self.me) };
         // A vote of the term before must not go out in this one.
         self.vote_owed = None;
         let votes = BTreeSet::new();
@@ -76,14 +76,14 @@ impl ClusterLog {
             return;
         }
         candidate.asked = true;
-        candidate.votes.insert(self.settings.me);
+        candidate.votes.insert(self.me);
         let urgent = candidate.urgent;
         self.ask(self.ballot.term, false, urgent);
         self.count_votes(now);
     }
 
     fn ask(&mut self, term: Term, trial: bool, urgent: bool) {
-        let (me, last) = (self.settings.me, self.entries.last_position());
+        let (me, last) = (self.me, self.entries.last_position());
         for voter in self.voters().iter().filter(|voter| *voter != me) {
             self.say(voter, term, RaftBody::AskVote { trial, urgent, last });
         }

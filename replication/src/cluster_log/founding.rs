@@ -48,8 +48,8 @@ impl Founding {
 impl ClusterLog {
     pub(super) fn begin_founding(&mut self, now: Instant) {
         self.founding.due = now;
-        if self.entries.last() == LogIndex(0) && self.settings.seats == [self.settings.me.node] {
-            self.founding.agreed = Voters::new([self.settings.me]).ok();
+        if self.entries.last() == LogIndex(0) && self.settings.seats == [self.me.node] {
+            self.founding.agreed = Voters::new([self.me]).ok();
         }
     }
 
@@ -80,7 +80,7 @@ impl ClusterLog {
         last: LogIndex,
         term: Term,
     ) {
-        let me = self.settings.me;
+        let me = self.me;
         let may_found =
             self.entries.last() == LogIndex(0) && self.settings.seats.contains(&me.node);
         if !may_found || round != self.founding.round {
@@ -106,7 +106,7 @@ impl ClusterLog {
     }
 
     fn found_if_complete(&mut self, now: Instant) {
-        let me = self.settings.me;
+        let me = self.me;
         let answered = self.founding.empty.len() + 1;
         let hasty = self.settings.planted.is(Mutant::FoundWithoutAll);
         let needed =

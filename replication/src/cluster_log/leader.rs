@@ -122,7 +122,7 @@ impl ClusterLog {
     }
 
     pub(super) fn lead(&mut self, now: Instant) {
-        let (me, last, voters) = (self.settings.me, self.entries.last(), self.voters());
+        let (me, last, voters) = (self.me, self.entries.last(), self.voters());
         let others = voters.iter().filter(|voter| *voter != me);
         let members = others.map(|voter| (voter, Member::new(now, last, false))).collect();
         self.vote_owed = None;
@@ -143,10 +143,10 @@ impl ClusterLog {
             commands.push(Command::ClusterFormed { cluster, feature_level, voters });
         } else if !is_alone && self.proposed().voters().is_empty() {
             // A log that one node formed for itself: from now on others may learn it.
-            commands.push(Command::VoterAdded(self.settings.me));
+            commands.push(Command::VoterAdded(self.me));
         }
         if !is_alone {
-            commands.push(Command::LeaderElected { node: self.settings.me.node });
+            commands.push(Command::LeaderElected { node: self.me.node });
         }
         commands
     }
@@ -162,7 +162,7 @@ impl ClusterLog {
         let is_heard = |voter: &Voter| {
             leader.members.get(voter).is_some_and(|member| now.since(member.heard) < silence_max)
         };
-        let has_quorum = voters.decide(|voter| voter == self.settings.me || is_heard(&voter));
+        let has_quorum = voters.decide(|voter| voter == self.me || is_heard(&voter));
         if !has_quorum && !self.settings.planted.is(Mutant::NoCheckQuorum) {
             return self.follow(now, self.ballot.term, None);
         }
@@ -241,7 +241,7 @@ impl ClusterLog {
     /// on a majority may still lose (Raft, figure 8).
     pub(super) fn advance_committed(&mut self, now: Instant) {
         let Role::Leader(leader) = &self.role else { return };
-        let (me, planted) = (self.settings.me, self.settings.planted);
+        let (me, planted) = (self.me, self.settings.planted);
         let own = match planted.is(Mutant::LogAckBeforeDurable) {
             true => self.entries.last(),
             false => self.durable,
@@ -264,7 +264,7 @@ impl ClusterLog {
 
     /// A leader that is no voter any more leads until that is committed.
     fn leave_if_removed(&mut self, now: Instant) {
-        let is_gone = |voters: &Voters| !voters.is_empty() && !voters.contains(self.settings.me);
+        let is_gone = |voters: &Voters| !voters.is_empty() && !voters.contains(self.me);
         if is_gone(self.committed.voters()) && is_gone(self.proposed().voters()) {
             self.follow(now, self.ballot.term, None);
         }

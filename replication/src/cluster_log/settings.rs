@@ -5,14 +5,14 @@ use core::time::Duration;
 use base::NodeId;
 
 use super::message::APPEND_BYTES_MAX;
-use crate::{Uuid, Voter};
+use crate::Uuid;
 
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub cluster: Uuid,
-    /// This node and its control journal.
-    pub me: Voter,
+    /// This node.
+    pub node: NodeId,
     /// The nodes that shall vote: at the first start of the cluster all of them must be there; later
     /// the leader admits those that are not yet, or no longer, voters. At most five.
     pub seats: Vec<NodeId>,
@@ -51,11 +51,11 @@ impl Default for Timing {
 impl LogSettings {
     /// A cluster of one node.
     #[must_use]
-    pub fn alone(cluster: Uuid, me: Voter) -> Self {
+    pub fn alone(cluster: Uuid, node: NodeId) -> Self {
         Self {
             cluster,
-            me,
-            seats: vec![me.node],
+            node,
+            seats: vec![node],
             peers: Vec::new(),
             timing: Timing::default(),
             append_bytes_max: APPEND_BYTES_MAX,

@@ -31,6 +31,12 @@ impl ClusterLog {
         (LogIndex(0) < index && index <= self.last()).then(|| self.entries.encoded(index))
     }
 
+    /// The term of the entry, if the log holds it.
+    #[must_use]
+    pub fn term_of(&self, index: LogIndex) -> Option<Term> {
+        self.entries.term(index)
+    }
+
     /// Why this member cannot take what its leader sends, if so: a newer version leads.
     #[must_use]
     pub fn complaint(&self) -> Option<&str> {
@@ -51,7 +57,7 @@ impl ClusterLog {
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
         match self.role() {
-            LogRole::Leader => Some(self.settings.me.node),
+            LogRole::Leader => Some(self.me.node),
             LogRole::Follower { leader } => leader,
             LogRole::Candidate => None,
         }
@@ -77,7 +83,7 @@ impl ClusterLog {
     /// Who votes, by all entries that this member holds. Empty if it cannot know.
     #[must_use]
     pub fn voters(&self) -> Voters {
-        let (state, me) = (self.proposed(), self.settings.me);
+        let (state, me) = (self.proposed(), self.me);
         if !state.voters().is_empty() {
             return state.voters().clone();
         }

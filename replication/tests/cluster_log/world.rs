@@ -7,6 +7,7 @@ use base::{Incarnation, Instant, NodeId};
 use replication::cluster_log::message::{RaftBody, RaftMessage};
 use replication::cluster_log::{Ballot, LogSettings, Timing, Write, WriteNumber};
 use replication::command::NodeRegistered;
+use replication::node::Boot;
 use replication::{
     ClusterLog, ControlMessage, Entry, LogIndex, Planted, Proposal, Term, Uuid, Voter, Voters,
 };
@@ -147,14 +148,15 @@ impl World {
             seed: self.random.next(),
             planted: self.planted,
             append_bytes_max: if self.knobs.piecemeal { 1 } else { 64 << 10 },
-            ..LogSettings::alone(CLUSTER, me)
+            ..LogSettings::alone(CLUSTER, me.node)
         };
         let mut log = ClusterLog::new(settings);
         for bytes in &disk.entries {
             log.replay(bytes).expect("what was written replays");
         }
         log.replay_ballot(disk.ballot);
-        log.start(self.now, Incarnation(boot), LogIndex(0));
+        let own = Boot { journal: me.journal, boot: Incarnation(boot) };
+        log.start(self.now, own, LogIndex(0));
         let (writing, checked) = (VecDeque::new(), LogIndex(0));
         Member { me, boot, disk, writing, log, paused: false, checked, led: false, isolated: None }
     }

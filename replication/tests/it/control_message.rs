@@ -1,10 +1,12 @@
 //! The bytes of every message between control cores, as version 1 wrote them.
 
-use base::Incarnation;
+use base::{Incarnation, TopicNumber};
 use proptest::prelude::*;
 use replication::cluster_log::message::{Position, RaftBody, RaftMessage};
 use replication::node::Boot;
-use replication::{CONTROL_MESSAGE_BYTES_MAX, ControlMessage, DecodeError, LogIndex, Term};
+use replication::{
+    CONTROL_MESSAGE_BYTES_MAX, Command, ControlMessage, DecodeError, LogIndex, Outcome, Term,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -12,6 +14,23 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Version, kind, and the head of every message of the cluster log.
 const RAFT: &str = "0101070000000000000002000000080000000000000003000000";
+
+/// What is said of proposals.
+fn golden_of_proposals() -> Vec<(ControlMessage, String)> {
+    let command = Command::TopicDeleted { topic: TopicNumber(3) };
+    let proposed = |outcome| ControlMessage::Proposed { ticket: 9, outcome };
+    let (index, term) = (LogIndex(5), Term(2));
+    let all = [
+        (ControlMessage::Propose { ticket: 9, command }, "01020900000000000000050103000000"),
+        (
+            proposed(Outcome::Taken { index, term }),
+            "0103090000000000000001050000000000000002000000",
+        ),
+        (proposed(Outcome::Refused { after: index }), "01030900000000000000020500000000000000"),
+        (proposed(Outcome::NotNow), "0103090000000000000003"),
+    ];
+    all.map(|(message, hex)| (message, hex.to_owned())).into()
+}
 
 fn golden() -> Vec<(ControlMessage, String)> {
     let raft = |body, hex: &str| {
@@ -46,16 +65,20 @@ fn golden() -> Vec<(ControlMessage, String)> {
     ]
 }
 
+fn all_golden() -> Vec<(ControlMessage, String)> {
+    [golden(), golden_of_proposals()].concat()
+}
+
 #[test]
 fn messages_have_these_bytes() {
-    for (message, expected) in golden() {
+    for (message, expected) in all_golden() {
         assert_eq!(hex(&message.encode()), expected, "{message:?}");
     }
 }
 
 #[test]
 fn every_proper_prefix_and_every_longer_message_is_refused() {
-    for (message, _) in golden() {
+    for (message, _) in all_golden() {
         let bytes = message.encode();
         assert_eq!(ControlMessage::decode(&bytes).as_ref(), Ok(&message));
         for len in 0..bytes.len() {
@@ -85,7 +108,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        let golden = golden();
+        let golden = all_golden();
         let mut bytes = which.get(&golden).0.encode();
         for (at, byte) in edits {
             let at = at.index(bytes.len());

@@ -6,8 +6,7 @@ use replication::cluster_log::{LogSettings, Write, WriteNumber};
 use replication::command::NodeRegistered;
 use replication::{
     Boot, CaughtUp, Chosen, ClusterLog, Command, ConfigChange, Entry, Leader, LogIndex,
-    NewPartitions, Opened, Place, Placement, Proposal, Rejected, ReplayError, Term, Uuid, Voter,
-    Voters,
+    NewPartitions, Opened, Place, Placement, Proposal, Rejected, ReplayError, Term, Uuid, Voters,
 };
 
 const CLUSTER: Uuid = Uuid([7; 16]);
@@ -125,12 +124,11 @@ fn leadership() -> impl Strategy<Value = Proposal> {
 const NOW: Instant = Instant(1);
 
 fn empty() -> ClusterLog {
-    let me = Voter { node: NodeId(0), journal: 9 };
-    ClusterLog::new(LogSettings::alone(CLUSTER, me))
+    ClusterLog::new(LogSettings::alone(CLUSTER, NodeId(0)))
 }
 
 fn lead(log: &mut ClusterLog) {
-    log.start(NOW, Incarnation(1), LogIndex(0));
+    log.start(NOW, Boot { journal: 9, boot: Incarnation(1) }, LogIndex(0));
     assert!(log.is_leader(), "who is alone leads");
 }
 

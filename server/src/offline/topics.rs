@@ -1,7 +1,7 @@
 //! What the partitions of a stopped folder are called: the cluster log, read as far as it goes.
 
 use base::{Offset, PartitionId, ShardId};
-use replication::{ClusterLog, ClusterState, LogSettings, Placement, Voter};
+use replication::{ClusterLog, ClusterState, LogSettings, Placement};
 use shard::control::{CLUSTER_LOG, replay_batches};
 
 use super::{OfflineShard, OfflineStopped};
@@ -16,8 +16,7 @@ pub(crate) struct TopicNames {
 impl TopicNames {
     /// Reads the log that `control` holds. A damaged one names the topics before the damage.
     pub(crate) fn read(meta: &Meta, control: &mut OfflineShard) -> Result<Self, OfflineStopped> {
-        let own = Voter { node: meta.node(), journal: meta.journal_id(ShardId::CONTROL) };
-        let mut log = ClusterLog::new(LogSettings::alone(meta.cluster(), own));
+        let mut log = ClusterLog::new(LogSettings::alone(meta.cluster(), meta.node()));
         let mut replayed = Ok(Offset::ZERO);
         control.read(CLUSTER_LOG, &mut |batch| {
             if let Ok(next) = replayed {

@@ -28,7 +28,11 @@ impl Core {
             | Mail::Booted { .. }
             | Mail::Applied { .. }
             | Mail::Failed { .. }
-            | Mail::Measured(_) => {
+            | Mail::Measured(_)
+            | Mail::FromPeer { .. }
+            | Mail::ToPeer { .. }
+            | Mail::PeerUp { .. }
+            | Mail::PeerDown { .. } => {
                 panic!("a data core was sent mail for the control core: {mail:?}")
             }
         }

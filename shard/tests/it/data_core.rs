@@ -13,7 +13,7 @@ use net::api::{fetch, produce};
 use net::{ErrorCode, Outgoing, Records, ReplyTo, RequestBody, decode_response, each};
 use replication::command::NodeRegistered;
 use replication::{
-    ClusterLog, LogIndex, LogSettings, NewPartitions, Place, Placement, Proposal, Uuid, Voter,
+    Boot, ClusterLog, LogIndex, LogSettings, NewPartitions, Place, Placement, Proposal, Uuid,
 };
 use shard::{Address, Core, CoreSettings, Layout, Mail};
 
@@ -59,8 +59,7 @@ impl Host {
             fetch_bytes_max: 16 << 20,
             seed: 1,
         };
-        let me = Voter { node: NodeId(0), journal: 1 };
-        let log = ClusterLog::new(LogSettings::alone(Uuid([1; 16]), me));
+        let log = ClusterLog::new(LogSettings::alone(Uuid([1; 16]), NodeId(0)));
         let engines = vec![(OWN, Engine::open(config, memory, &[]))];
         let core = Core::new(CoreId(0), Arc::new(layout), settings, log.snapshot(), engines);
         let now = Now { mono: base::Instant(1), wall: BrokerTime(1_000) };
@@ -163,7 +162,8 @@ fn registered() -> NodeRegistered {
 
 fn state_after(mut log: ClusterLog, proposals: &[Proposal]) -> Arc<replication::ClusterState> {
     let now = base::Instant(1);
-    log.start(now, Incarnation(1), LogIndex(0));
+    let own = Boot { journal: 1, boot: Incarnation(1) };
+    log.start(now, own, LogIndex(0));
     for proposal in proposals {
         log.propose(proposal).expect("a valid proposal");
     }

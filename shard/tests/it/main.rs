@@ -1,6 +1,7 @@
 //! Machines of this crate on a disk that keeps every promise.
 
 mod control;
+mod control_cluster;
 mod core;
 mod data_core;
 mod disk;
