@@ -191,13 +191,13 @@ measure_bandwidth() {
     sleep 2
     written=$(($(metric 'chiplog_disk_written_bytes_total{core="0"}') - before))
     finish
-    local rate device amplification share
-    rate=$(printf '%s\n' "${rates[@]}" | median) device=$(printf '%s\n' "${devices[@]}" | median)
+    local moved device amplification share
+    moved=$(printf '%s\n' "${rates[@]}" | median) device=$(printf '%s\n' "${devices[@]}" | median)
     amplification=$(calculate "$written / ($records * 1000)")
-    share=$(calculate "$rate / ($device / $amplification)")
+    share=$(calculate "$moved / ($device / $amplification)")
     note "MB/s of records: ${rates[*]}; the device: ${devices[*]}"
     row "1000 B × 1000 per batch" "≥ 0.8 × device bandwidth ÷ write amplification" \
-        "$share × ($(calculate "$rate") MB/s; device $device MB/s, amplification $amplification)" \
+        "$share × ($(calculate "$moved") MB/s; device $device MB/s, amplification $amplification)" \
         "$(judge "$share" '>=' 0.8)"
 }
 
@@ -295,7 +295,6 @@ measure_restart() {
 }
 
 # Producers, and a consumer that follows them: what the core took from the heap between two looks.
-# Each look takes memory too, for the numbers that it asks for.
 measure_allocations() {
     local taken requests
     begin
@@ -313,7 +312,7 @@ measure_allocations() {
     wait "$consumer" 2>/dev/null || true
     finish
     row "allocations on the data core in steady state" "0 per request" \
-        "$taken for the look itself, while $requests receives brought requests" "$(judge "$taken" '<=' 8)"
+        "$taken while $requests receives brought requests" "$(judge "$taken / $requests" '<' 0.001)"
 }
 
 measure_memory() {
