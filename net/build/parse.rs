@@ -15,7 +15,7 @@
 //! response
 //!     …
 //! ```
-//! Types: bool, i8, i16, i32, i64, uuid, string, records, error, `[Type]`, or the name of a struct
+//! Types: bool, i8, i16, i32, i64, uuid, string, bytes, records, error, `[Type]`, or the name of a struct
 //! whose fields follow. Without `= …` a field's default is zero, empty or not null.
 
 use std::collections::BTreeSet;
@@ -148,6 +148,7 @@ impl<'t> Parser<'t> {
             "i64" => Kind::I64,
             "uuid" => Kind::Uuid,
             "string" => Kind::String,
+            "bytes" => Kind::Bytes,
             "records" => Kind::Records,
             "error" => Kind::Error,
             name if name.starts_with(char::is_uppercase) => {

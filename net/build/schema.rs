@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     I64,
     Uuid,
     String,
+    /// Bytes that only the peers understand.
+    Bytes,
     /// Record batches, which may travel outside the message's own bytes.
     Records,
     /// An error code.

@@ -1,4 +1,4 @@
-//! What every part of a message can do, and the parts that no schema describes: integers, strings.
+//! What every part of a message can do, and the parts that no schema describes: integers, strings, bytes.
 
 use crate::reader::{LengthWidth, Reader};
 use crate::{ApiKey, Array, WireError, Writer};
@@ -127,6 +127,25 @@ impl Encode for &str {
     #[inline]
     fn encode(self, writer: &mut Writer<'_>) {
         Some(self).encode(writer);
+    }
+}
+
+impl<'a> Decode<'a> for &'a [u8] {
+    const MIN_BYTES: usize = 1;
+
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+        reader.sized(LengthWidth::Four)?.ok_or(WireError::Null)
+    }
+}
+
+impl Encode for &[u8] {
+    type Kind = [u8];
+
+    #[inline]
+    fn encode(self, writer: &mut Writer<'_>) {
+        writer.length(Some(self.len()), LengthWidth::Four);
+        writer.raw(self);
     }
 }
 

@@ -235,7 +235,17 @@ impl Core {
             Request::IncrementalAlterConfigs(view) => self.alter_configs(call, &view),
             Request::DescribeCluster(view) => self.describe_cluster(call, view),
             // Not offered; whoever asks all the same is told as a broker without it would.
-            Request::FindCoordinator(_) => Served::Close,
+            Request::FindCoordinator(_)
+            | Request::JoinGroup(_)
+            | Request::SyncGroup(_)
+            | Request::Heartbeat(_)
+            | Request::LeaveGroup(_)
+            | Request::OffsetCommit(_)
+            | Request::OffsetFetch(_)
+            | Request::OffsetDelete(_)
+            | Request::DescribeGroups(_)
+            | Request::ListGroups(_)
+            | Request::DeleteGroups(_) => Served::Close,
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn default_value(field: &Field) -> String {
         Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 => "0",
         Kind::Uuid => "Uuid::ZERO",
         Kind::String => "\"\"",
+        Kind::Bytes => "&[]",
         Kind::Records => "Records::EMPTY",
         Kind::Error => "ErrorCode::None",
         Kind::Array(_) => "Array::empty()",
@@ -90,7 +91,7 @@ pub(crate) fn list_parameter(field: &Field) -> String {
 /// Whether the struct borrows apart from its arrays, which are parameters.
 fn borrows(part: &Struct) -> bool {
     part.fields.iter().any(|field| match &field.kind {
-        Kind::String | Kind::Records => true,
+        Kind::String | Kind::Bytes | Kind::Records => true,
         Kind::Struct(inner) => borrows(inner),
         _ => false,
     })
@@ -122,6 +123,7 @@ pub(crate) fn item_type(kind: &Kind) -> String {
         Kind::I64 => "i64".to_owned(),
         Kind::Uuid => "Uuid".to_owned(),
         Kind::String => "&'a str".to_owned(),
+        Kind::Bytes => "&'a [u8]".to_owned(),
         Kind::Records => "Records<'a>".to_owned(),
         Kind::Error => "ErrorCode".to_owned(),
         Kind::Struct(inner) => view(inner),

@@ -20,7 +20,7 @@ use super::schema::{Api, Struct};
 const SAMPLES: u64 = 40;
 
 /// Fields of theirs for versions which we do not speak.
-const ONLY_THEIRS: [&str; 7] = [
+const ONLY_THEIRS: [&str; 9] = [
     "Produce.topic_data.topic_id",
     "Produce.responses.topic_id",
     "Fetch.topics.partitions.high_watermark",
@@ -28,6 +28,8 @@ const ONLY_THEIRS: [&str; 7] = [
     "InitProducerId.keep_prepared_txn",
     "InitProducerId.ongoing_txn_producer_id",
     "InitProducerId.ongoing_txn_producer_epoch",
+    "OffsetCommit.topics.topic_id",
+    "OffsetFetch.groups.topics.topic_id",
 ];
 
 const TO: ReplyTo = ReplyTo { version: 0, correlation_id: 0x0102_0304 };

@@ -1,7 +1,7 @@
 //! Bytes that no client sends: cut short, mutated, random, claiming gigabytes. Each ends as a
 //! message or as a `WireError`, within the memory that the bytes received justify.
 //!
-//! `NET_FUZZ_FRAMES` sets how many frames (default 200,000), `NET_FUZZ_SEED` where to begin. A
+//! `NET_FUZZ_FRAMES` sets how many frames (default 300,000), `NET_FUZZ_SEED` where to begin. A
 //! failure prints the seed of its stream: run that one alone with `NET_FUZZ_FRAMES=1`, then add the
 //! frame to `tests/corpus`.
 
@@ -52,7 +52,7 @@ fn a_message_cut_short_is_an_error_wherever_it_is_cut() {
 fn any_frames_decode_or_fail_within_bounds() {
     let apis = schemas();
     let versions = versions(&apis);
-    let frames = setting("NET_FUZZ_FRAMES", 200_000);
+    let frames = setting("NET_FUZZ_FRAMES", 300_000);
     let first_seed = setting("NET_FUZZ_SEED", 0) as u64;
     let mut tallies = Tallies::new();
     for stream in 0..frames.div_ceil(FRAMES_PER_STREAM) {
@@ -70,7 +70,7 @@ fn any_frames_decode_or_fail_within_bounds() {
     print(&tallies);
     let refused: usize = tallies.values().map(|tally| tally.headers - tally.bodies).sum();
     assert!(frames / 4 < refused || frames < 1000, "only {refused} bodies were refused");
-    for (api, version) in versions.iter().filter(|_| 200_000 <= frames) {
+    for (api, version) in versions.iter().filter(|_| 300_000 <= frames) {
         let tally = tallies.get(&(ApiKey::from_code(api.key).unwrap(), *version));
         let tally = tally.copied().unwrap_or_default();
         assert!(1000 <= tally.headers, "{} {version}: {} headers", api.name, tally.headers);
@@ -84,7 +84,7 @@ fn mutated_responses_decode_or_fail() {
     let versions = versions(&apis);
     let mut random = Random::new(2);
     let (mut good, mut bad) = (0, 0);
-    for round in 0..setting("NET_FUZZ_FRAMES", 200_000) / 4 {
+    for round in 0..setting("NET_FUZZ_FRAMES", 300_000) / 4 {
         let (api, version) = versions[round % versions.len()];
         let key = ApiKey::from_code(api.key).unwrap();
         let mut body = Sampler::new(api, version, &mut random).message(&api.response);

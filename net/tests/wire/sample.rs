@@ -72,7 +72,7 @@ impl<'r> Sampler<'r> {
                 self.length(out, text.len(), 2);
                 out.extend(text.bytes());
             }
-            Kind::Records => {
+            Kind::Bytes | Kind::Records => {
                 let len = self.random.pick(&[0, 1, 61, 126, 127, 128, 300]);
                 self.length(out, len, 4);
                 out.extend((0..len).map(|_| self.random.bits() as u8));
