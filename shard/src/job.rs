@@ -4,7 +4,7 @@
 //! A job keeps the request's own bytes. When the last part is answered the request is walked again
 //! beside the answers, so names and order come from the client and nothing is copied into the job.
 
-use base::{ConnId, Epoch, Instant, Listener, Offset, Seq, ShardId};
+use base::{ConnId, Epoch, Instant, Listener, Offset, PartitionId, Seq, ShardId};
 use net::{ApiKey, ErrorCode, ReplyTo};
 use replication::Rejected;
 
@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Answered(Answer),
     /// With the control core, as this proposal.
     Proposed(usize),
+    /// The same, for a partition that the request does not name.
+    ProposedFor(usize, PartitionId),
     /// Never reached an owner.
     Refused(ErrorCode),
 }

@@ -5,9 +5,11 @@ mod configs;
 mod fetch;
 mod jobs;
 mod metadata;
+mod moves;
 mod partitions;
 mod produce;
 mod producer_ids;
+mod quorum;
 mod redirect;
 mod topics;
 
@@ -234,6 +236,10 @@ impl Core {
             Request::DescribeConfigs(view) => self.describe_configs(call, &view),
             Request::IncrementalAlterConfigs(view) => self.alter_configs(call, &view),
             Request::DescribeCluster(view) => self.describe_cluster(call, view),
+            Request::DescribeQuorum(view) => self.describe_quorum(call, &view),
+            Request::AlterPartitionReassignments(view) => self.reassign(call, &view),
+            Request::ListPartitionReassignments(view) => self.list_reassignments(call, &view),
+            Request::ElectLeaders(view) => self.elect_leaders(call, &view),
             // Not offered; whoever asks all the same is told as a broker without it would.
             Request::FindCoordinator(_)
             | Request::JoinGroup(_)

@@ -20,7 +20,7 @@ use super::schema::{Api, Struct};
 const SAMPLES: u64 = 40;
 
 /// Fields of theirs for versions which we do not speak.
-const ONLY_THEIRS: [&str; 9] = [
+const ONLY_THEIRS: [&str; 14] = [
     "Produce.topic_data.topic_id",
     "Produce.responses.topic_id",
     "Fetch.topics.partitions.high_watermark",
@@ -30,6 +30,11 @@ const ONLY_THEIRS: [&str; 9] = [
     "InitProducerId.ongoing_txn_producer_epoch",
     "OffsetCommit.topics.topic_id",
     "OffsetFetch.groups.topics.topic_id",
+    "DescribeQuorum.error_message",
+    "DescribeQuorum.nodes",
+    "DescribeQuorum.topics.partitions.error_message",
+    "DescribeQuorum.topics.partitions.current_voters.replica_directory_id",
+    "DescribeQuorum.topics.partitions.observers.replica_directory_id",
 ];
 
 const TO: ReplyTo = ReplyTo { version: 0, correlation_id: 0x0102_0304 };

@@ -5,6 +5,7 @@
 
 mod control_message;
 mod detector;
+mod elector;
 mod fencing_messages;
 mod format;
 mod leadership;

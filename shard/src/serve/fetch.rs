@@ -108,7 +108,9 @@ impl Core {
         match self.jobs.get_mut(ticket)?.parts.get(part)? {
             Part::Asked => None,
             Part::Answered(Answer::Fetched(fetched)) => Some(fetched.bytes),
-            Part::Answered(_) | Part::Refused(_) | Part::Proposed(_) => Some(0),
+            Part::Answered(_) | Part::Refused(_) | Part::Proposed(_) | Part::ProposedFor(..) => {
+                Some(0)
+            }
         }
     }
 

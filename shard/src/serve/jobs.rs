@@ -80,6 +80,8 @@ impl Core {
             Request::DeleteTopics(view) => self.write_deleted(job, view),
             Request::CreatePartitions(view) => self.write_grown(job, view),
             Request::IncrementalAlterConfigs(view) => self.write_altered(job, view),
+            Request::AlterPartitionReassignments(view) => self.write_reassigned(job, view),
+            Request::ElectLeaders(view) => self.write_elected(job, view),
             Request::InitProducerId(_) => self.write_producer_id(job),
             other => panic!("{} never becomes a job", other.api()),
         }

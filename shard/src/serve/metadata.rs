@@ -56,13 +56,15 @@ impl Core {
         proposals
     }
 
-    /// The broker that takes requests for the controller: any does, so it is this one.
+    /// The broker of the node that leads the cluster log; any broker takes requests for it.
     pub(super) fn controller(&self, listener: Listener) -> i32 {
+        let own = self.layout.node;
+        let node = self.state.controller().unwrap_or(own);
         let shard = match listener {
-            Listener::Node | Listener::Peer(_) => base::ShardId(0),
-            Listener::Core(shard) => shard,
+            Listener::Core(shard) if node == own => shard,
+            Listener::Node | Listener::Core(_) | Listener::Peer(_) => base::ShardId(0),
         };
-        broker_id(listener, Placement { node: self.layout.node, shard })
+        broker_id(listener, Placement { node, shard })
     }
 
     pub(super) fn write_metadata(

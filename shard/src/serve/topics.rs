@@ -213,7 +213,7 @@ fn warning(topic: &Topic) -> Option<String> {
 pub(super) fn outcome(job: &Job, part: &Part) -> (ErrorCode, Option<String>) {
     match part {
         Part::Refused(code) => (*code, Some(code.to_string())),
-        Part::Proposed(index) => match &job.results[*index] {
+        Part::Proposed(index) | Part::ProposedFor(index, _) => match &job.results[*index] {
             Ok(()) => (ErrorCode::None, None),
             Err(rejected) => (refusal::rejected(rejected), Some(rejected.to_string())),
         },
