@@ -181,6 +181,11 @@ impl Link {
         Ok(frame.map(Said::Frame))
     }
 
+    /// Stores bytes behind the handshake that nobody asked for yet; [`Link::next`] finds them first.
+    pub fn keep(&mut self, received: &[u8]) {
+        self.framer.keep(received);
+    }
+
     /// Memory held for frames in parts.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -6,6 +6,7 @@
 //!  --flags      ┘   text + origin                  typed; holds no invalid value
 //! ```
 
+pub mod cluster;
 pub mod docs;
 pub mod raw;
 pub mod table;
@@ -19,6 +20,7 @@ use ring::PollMode;
 use ring::feature::FeatureSet;
 use thiserror::Error;
 
+pub use cluster::{ClusterSettings, NodeNumber, Peer};
 pub use raw::{Origin, RawConfig};
 pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, ListenAddress};
 
@@ -30,6 +32,7 @@ pub struct Config {
     /// Shard 0; shard N is N ports further on.
     pub core_view: View,
     pub admin: Admin,
+    pub cluster: ClusterSettings,
     /// Data cores; the number of shards limits them.
     pub cores: NonZeroU16,
     pub pin: bool,
@@ -119,6 +122,19 @@ pub enum ConfigError {
     TokenUnreadable { path: PathBuf, source: std::io::Error },
     #[error("the admin token in {} must be one line of at least 16 visible characters", path.display())]
     TokenWeak { path: PathBuf },
+    #[error("{origin} does not name node {node}, this one: list it too, or set --node-id")]
+    NotAmongPeers { origin: Origin, node: NodeNumber },
+    #[error("{origin} has no use without peers: name the nodes of the cluster with --peers")]
+    NoPeers { origin: Origin },
+    #[error(
+        "other machines could speak for a node of the cluster ({address}) without a secret: write \
+         one to a file on each node and name it with --secret-file, or use loopback addresses"
+    )]
+    PeersOpenToAll { address: SocketAddr },
+    #[error("cannot read the cluster's secret from {}: {source}", path.display())]
+    SecretUnreadable { path: PathBuf, source: std::io::Error },
+    #[error("the cluster's secret in {} must have at least 16 bytes", path.display())]
+    SecretWeak { path: PathBuf },
 }
 
 fn hint(nearest: Option<&str>) -> String {
@@ -138,6 +154,7 @@ impl Config {
             node_view: view(raw, "listen", advertise, "advertise")?,
             core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
             admin: admin(raw)?,
+            cluster: ClusterSettings::resolve(raw)?,
             cores: raw.optional("cores")?.unwrap_or_else(default_cores),
             pin: raw.required("pin")?,
             poll: raw.required("poll")?,

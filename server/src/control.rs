@@ -6,6 +6,7 @@ mod bell;
 mod disk;
 mod driver;
 mod http;
+mod links;
 mod metrics;
 mod pages;
 mod wake;

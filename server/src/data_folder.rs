@@ -20,7 +20,7 @@ mod stopped;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use base::ShardId;
+use base::{NodeId, ShardId};
 use thiserror::Error;
 
 use crate::config::{ByteSize, Config};
@@ -206,6 +206,10 @@ fn agree(path: &Path, meta: &Meta, config: &Config) -> Result<(), FolderError> {
     let wanted = &config.format;
     if wanted.shards.is_some_and(|shards| shards.get() != meta.shard_count()) {
         return differs("--shards", meta.shard_count().to_string());
+    }
+    let node = config.cluster.node;
+    if node.given && NodeId(node.value.0) != meta.node() {
+        return differs("--node-id", meta.node().to_string());
     }
     let sizes = [
         ("--journal-bytes", wanted.journal_bytes, meta.journal_bytes),

@@ -38,36 +38,48 @@ pub enum ListenError {
     #[error("cannot listen on {address} ({flag}): {source}")]
     Io { address: SocketAddr, flag: &'static str, source: io::Error },
     #[error(
-        "shard {shard} would listen on port {}, which {taken_by} uses: give --core-listen a port \
-         with {shards} free ones in a row",
+        "{flag} would take port {}, which {taken_by} uses: give it one with {ports} free ports in a \
+         row",
         .address.port()
     )]
-    Overlap { shard: u16, shards: u16, address: SocketAddr, taken_by: &'static str },
-    #[error("{shards} shards do not fit above port {}: give --core-listen a lower one", .first.port())]
-    BeyondLastPort { shards: u16, first: SocketAddr },
+    Overlap { flag: &'static str, ports: u16, address: SocketAddr, taken_by: &'static str },
+    #[error("{ports} ports do not fit above port {}: give {flag} a lower one", .first.port())]
+    BeyondLastPort { flag: &'static str, ports: u16, first: SocketAddr },
 }
 
-/// The address of shard `shard`'s own port. Port 0 stays 0: the kernel picks each.
-pub fn core_address(first: SocketAddr, shard: u16) -> Option<SocketAddr> {
-    let mut address = first;
-    if first.port() != 0 {
-        address.set_port(first.port().checked_add(shard)?);
+/// Ports in a row that one flag asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct PortRow {
+    pub flag: &'static str,
+    pub first: SocketAddr,
+    pub ports: u16,
+}
+
+impl PortRow {
+    /// The address `number` places behind the first. Port 0 stays 0: the kernel picks each.
+    pub fn address(self, number: u16) -> Result<SocketAddr, ListenError> {
+        let Self { flag, mut first, ports } = self;
+        if first.port() != 0 {
+            let port = first.port().checked_add(number);
+            first.set_port(port.ok_or(ListenError::BeyondLastPort { flag, ports, first })?);
+        }
+        Ok(first)
     }
-    Some(address)
 }
 
-/// Refuses a core view that runs into another port of this server, before anything is bound.
-pub fn check_overlap(
-    first: SocketAddr,
-    shards: u16,
-    others: &[(&'static str, SocketAddr)],
-) -> Result<(), ListenError> {
-    for shard in 0..shards {
-        let Some(address) = core_address(first, shard) else {
-            return Err(ListenError::BeyondLastPort { shards, first });
-        };
-        if let Some((taken_by, _)) = others.iter().find(|(_, other)| collide(*other, address)) {
-            return Err(ListenError::Overlap { shard, shards, address, taken_by });
+/// Refuses rows that run into each other, before anything is bound.
+pub fn check_overlap(rows: &[PortRow]) -> Result<(), ListenError> {
+    let mut taken: Vec<(&'static str, SocketAddr)> = Vec::new();
+    for row in rows {
+        let before = taken.len();
+        for number in 0..row.ports {
+            let address = row.address(number)?;
+            let clash = taken[..before].iter().find(|(_, other)| collide(*other, address));
+            if let Some((taken_by, _)) = clash {
+                let PortRow { flag, ports, .. } = *row;
+                return Err(ListenError::Overlap { flag, ports, address, taken_by });
+            }
+            taken.push((row.flag, address));
         }
     }
     Ok(())
@@ -96,33 +108,25 @@ pub fn shared(
         .collect()
 }
 
-/// `count` listeners on ports in a row, each the only one on its port. With port 0 the kernel picks
-/// the first, again until the others are free.
-pub fn consecutive(
-    first: SocketAddr,
-    count: u16,
-    flag: &'static str,
-) -> Result<Vec<TcpListener>, ListenError> {
-    let mut attempts = if first.port() == 0 { 100 } else { 1 };
+/// A listener on each port of the row, the only one on its port. With port 0 the kernel picks the
+/// first, again until the others are free.
+pub fn consecutive(row: PortRow) -> Result<Vec<TcpListener>, ListenError> {
+    let mut attempts = if row.first.port() == 0 { 100 } else { 1 };
     loop {
         attempts -= 1;
-        match consecutive_once(first, count, flag) {
+        match consecutive_once(row) {
             Err(ListenError::InUse { .. }) if 0 < attempts => {}
             result => return result,
         }
     }
 }
 
-fn consecutive_once(
-    first: SocketAddr,
-    count: u16,
-    flag: &'static str,
-) -> Result<Vec<TcpListener>, ListenError> {
+fn consecutive_once(row: PortRow) -> Result<Vec<TcpListener>, ListenError> {
+    let PortRow { flag, first, ports } = row;
     let mut listeners = vec![single(first, flag)?];
     let first = listeners[0].local_addr().map_err(|error| explain(first, flag, error))?;
-    for number in 1..count {
-        let beyond = ListenError::BeyondLastPort { shards: count, first };
-        listeners.push(single(core_address(first, number).ok_or(beyond)?, flag)?);
+    for number in 1..ports {
+        listeners.push(single(PortRow { first, ..row }.address(number)?, flag)?);
     }
     Ok(listeners)
 }
@@ -192,21 +196,26 @@ mod tests {
 
     #[test]
     fn ports_of_shards_stand_in_a_row() {
-        let listeners = consecutive(loopback(0), 3, "--core-listen").expect("free ports");
+        let row = |port, ports| PortRow { flag: "--core-listen", first: loopback(port), ports };
+        let listeners = consecutive(row(0, 3)).expect("free ports");
         let ports: Vec<_> =
             listeners.iter().map(|l| l.local_addr().expect("bound").port()).collect();
         assert_eq!(ports, [ports[0], ports[0] + 1, ports[0] + 2]);
-        let taken = consecutive(loopback(ports[0] - 1), 2, "--core-listen");
+        let taken = consecutive(row(ports[0] - 1, 2));
         assert!(matches!(taken, Err(ListenError::InUse { .. })));
     }
 
     #[test]
     fn shards_may_not_run_into_other_ports() {
-        let others = [("--admin", loopback(9102))];
-        check_overlap(loopback(9100), 2, &others).expect("9100 and 9101");
-        let error = check_overlap(loopback(9100), 3, &others).expect_err("9102").to_string();
-        assert!(error.contains("--admin"), "{error}");
-        let last = check_overlap(loopback(65535), 2, &others);
+        let row = |flag, port, ports| PortRow { flag, first: loopback(port), ports };
+        let admin = row("--admin", 9102, 1);
+        check_overlap(&[admin, row("--core-listen", 9100, 2)]).expect("9100 and 9101");
+        let clash = check_overlap(&[admin, row("--core-listen", 9100, 3)]);
+        let error = clash.expect_err("9102").to_string();
+        assert!(error.contains("--admin") && error.contains("--core-listen"), "{error}");
+        let any = row("--peer-listen", 0, 3);
+        check_overlap(&[any, any]).expect("the kernel picks others");
+        let last = check_overlap(&[admin, row("--core-listen", 65535, 2)]);
         assert!(matches!(last, Err(ListenError::BeyondLastPort { .. })));
     }
 }

@@ -78,6 +78,40 @@ pub const SETTINGS: &[Setting] = &[
                a loopback address",
     },
     Setting {
+        key: "node_id",
+        value: "N",
+        default: "",
+        help: "The node's number in its cluster, 0 to 999; fixed when the data folder is formatted, \
+               by default 0",
+    },
+    Setting {
+        key: "peers",
+        value: "N@HOST:PORT,...",
+        default: "",
+        help: "The nodes that form the cluster, 1, 3 or 5, this one among them, the same list on \
+               each: number and peer address. PORT is the control core's, shard N answers at \
+               PORT + 1 + N",
+    },
+    Setting {
+        key: "peer_listen",
+        value: "HOST:PORT",
+        default: "",
+        help: "Where other nodes come in; by default this node's address in `peers`",
+    },
+    Setting {
+        key: "secret_file",
+        value: "FILE",
+        default: "",
+        help: "A file with the secret that the nodes of the cluster share; required unless \
+               `peer_listen` is a loopback address",
+    },
+    Setting {
+        key: "rack",
+        value: "NAME",
+        default: "",
+        help: "Where the node stands: replicas of a partition are spread over racks",
+    },
+    Setting {
         key: "cores",
         value: "N",
         default: "",

@@ -7,9 +7,10 @@ use std::path::Path;
 use base::{NodeId, ShardId};
 use replication::Uuid;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{FolderError, sync_folder};
-use crate::config::Config;
+use crate::config::{ClusterSettings, Config};
 
 pub const NAME: &str = "meta.toml";
 pub const DRAFT: &str = "meta.toml.new";
@@ -125,8 +126,8 @@ impl Meta {
         let shards = config.format.shards.unwrap_or(config.cores).get();
         let meta = Self {
             format: FORMAT,
-            cluster: ClusterId(u128::from(random()) << 64 | u128::from(random())),
-            node: 0,
+            cluster: ClusterId(cluster_id(&config.cluster)),
+            node: config.cluster.node.value.0,
             journal_bytes: config.format.journal_bytes.value.0,
             control_journal_bytes: CONTROL_JOURNAL_BYTES,
             bin_bytes: config.format.bin_bytes.value.0,
@@ -206,6 +207,21 @@ impl Journal {
     fn new() -> Self {
         Self { id: JournalId(random()), activated: false }
     }
+}
+
+/// Nodes with one list of peers are one cluster: they find the same id without asking each other, and
+/// a node of another cluster is refused at the first word.
+fn cluster_id(cluster: &ClusterSettings) -> u128 {
+    if cluster.peers.is_empty() {
+        return u128::from(random()) << 64 | u128::from(random());
+    }
+    let mut hash = Sha256::new_with_prefix(b"chiplog cluster");
+    for peer in &cluster.peers {
+        hash.update(format!(",{}@{}:{}", peer.node, peer.host, peer.address.port()));
+    }
+    let first = hash.finalize().first_chunk().copied().expect("32 bytes");
+    // Version 8, variant 1: an id of the application's own making.
+    u128::from_be_bytes(first) & !(0xf << 76) & !(0x3 << 62) | 0x8 << 76 | 0x2 << 62
 }
 
 fn random() -> u64 {
