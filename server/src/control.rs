@@ -18,10 +18,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
-use replication::Uuid;
-use replication::command::NodeRegistered;
 use ring::{Mailboxes, ReactorCounters};
-use shard::{ControlShard, Mail};
+use shard::{ControlSettings, ControlShard, Mail};
 use thiserror::Error;
 
 use crate::serve::Event;
@@ -29,14 +27,17 @@ use crate::serve::shard_plan::{OpenShard, ShardError, ShardPlan};
 use bell::Bell;
 use disk::Disk;
 use driver::Driver;
+pub(crate) use links::LinkPlan;
+use links::Links;
 use pages::Pages;
 
 /// Everything the control core needs, gathered on the main thread.
 #[derive(Debug)]
 pub struct ControlPlan {
     pub shard: ShardPlan,
-    pub cluster: Uuid,
-    pub node: NodeRegistered,
+    pub settings: ControlSettings,
+    /// `None` for a single node.
+    pub(crate) links: Option<LinkPlan>,
     pub mailboxes: Mailboxes<Mail>,
     pub admin: SocketAddr,
     pub token: Option<String>,
@@ -56,6 +57,8 @@ pub enum ControlError {
     Files(String),
     #[error("the control core cannot serve the admin port {address}: {source}")]
     Admin { address: SocketAddr, source: std::io::Error },
+    #[error("the control core cannot listen for other nodes on {address}: {source}")]
+    Links { address: SocketAddr, source: std::io::Error },
 }
 
 /// A running control core.
@@ -89,8 +92,7 @@ impl ControlPlan {
         let OpenShard { folder, engine, arena: _ } = self.shard.open()?;
         let files = Disk::open(path, folder, Rc::clone(&bell)).await;
         let disk = files.map_err(|error| ControlError::Files(error.to_string()))?;
-        let cores = self.counters.len() as u16;
-        let shard = ControlShard::new(engine, self.cluster, self.node, cores);
+        let shard = ControlShard::of_cluster(engine, self.settings);
         let shard = Rc::new(RefCell::new(shard));
         let pages = Pages::new(Rc::clone(&shard), self.counters, Rc::clone(&bell));
         let address = self.admin;
@@ -99,11 +101,17 @@ impl ControlPlan {
         let wake = wake::source(self.mailboxes.event())
             .map_err(|error| ControlError::Start(error.to_string()))?;
         wake.ring(Rc::clone(&bell));
-        Driver::new(shard, disk, self.mailboxes, bell, self.events).run().await;
+        let links = self.links.map(|plan| start_links(plan, &bell)).transpose()?;
+        Driver::new(shard, disk, self.mailboxes, links, bell, self.events).run().await;
         // Closes the port now: with the executor's ring it would close somewhat later.
         http.cancel().await;
         Ok(())
     }
+}
+
+fn start_links(plan: LinkPlan, bell: &Rc<Bell>) -> Result<Links, ControlError> {
+    let address = plan.listen;
+    plan.start(Rc::clone(bell)).map_err(|source| ControlError::Links { address, source })
 }
 
 impl ControlThread {

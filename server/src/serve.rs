@@ -7,6 +7,7 @@
 //!  signals         SIGTERM, Ctrl-C ──────────────────────────┘
 //! ```
 
+mod cluster_plan;
 mod cores;
 mod data_core;
 mod engines;

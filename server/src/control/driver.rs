@@ -14,6 +14,7 @@ use shard::{ControlShard, Mail};
 
 use super::bell::Bell;
 use super::disk::Disk;
+use super::links::{LinkEvent, Links};
 use crate::clock;
 use crate::serve::Event;
 use crate::serve::watched::Watch;
@@ -29,6 +30,8 @@ pub(crate) struct Driver {
     shard: Rc<RefCell<ControlShard>>,
     disk: Rc<Disk>,
     boxes: Mailboxes<Mail>,
+    /// To the other nodes of the cluster, if there are any.
+    links: Option<Links>,
     bell: Rc<Bell>,
     events: Sender<Event>,
     watch: Watch,
@@ -44,6 +47,7 @@ impl Driver {
         shard: Rc<RefCell<ControlShard>>,
         disk: Rc<Disk>,
         boxes: Mailboxes<Mail>,
+        links: Option<Links>,
         bell: Rc<Bell>,
         events: Sender<Event>,
     ) -> Self {
@@ -51,6 +55,7 @@ impl Driver {
             shard,
             disk,
             boxes,
+            links,
             bell,
             watch: Watch::new(events.clone()),
             events,
@@ -82,6 +87,14 @@ impl Driver {
         while let Some((from, mail)) = self.boxes.receive() {
             shard.handle(now, Input::Mail { from, mail });
         }
+        while let Some(event) = self.links.as_ref().and_then(Links::next_event) {
+            let mail = match event {
+                LinkEvent::Up(node) => Mail::PeerUp { node },
+                LinkEvent::Down(node) => Mail::PeerDown { node },
+                LinkEvent::Said(node, message) => Mail::FromPeer { node, message },
+            };
+            shard.handle(now, Input::Mail { from: CoreId::PEERS, mail });
+        }
         while let Some(done) = self.disk.completed() {
             shard.done(now, done);
         }
@@ -99,6 +112,14 @@ impl Driver {
         while let Some(output) = shard.poll() {
             match output {
                 Output::Disk(op) => self.disk.start(op, shard.arena(base::ShardId::CONTROL)),
+                Output::Mail { to: CoreId::PEERS, mail } => {
+                    let Mail::ToPeer { node, message } = mail else {
+                        panic!("links carry control messages alone: {mail:?}")
+                    };
+                    if let Some(links) = &self.links {
+                        links.send(node, &message);
+                    }
+                }
                 Output::Mail { to, mail } => self.held.push_back((to, mail)),
                 other => panic!("the control shard has no connections: {other:?}"),
             }

@@ -10,6 +10,7 @@ use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
 use shard::{Address, CoreSettings, Layout, Mail};
 
 use super::Event;
+use super::cluster_plan::{control_settings, link_plan};
 use super::cores::Assignment;
 use super::data_core::CorePlan;
 use super::shard_plan::ShardPlan;
@@ -102,10 +103,11 @@ pub(super) fn plan(
             events: events.clone(),
         });
     }
+    let node = registration(&layout, assignment);
     let control = ControlPlan {
         shard: shard_plan(ShardId::CONTROL),
-        cluster: folder.meta().cluster(),
-        node: registration(&layout, assignment),
+        settings: control_settings(config, folder.meta(), node, assignment.cores()),
+        links: link_plan(config, folder.meta(), sockets.peers.map(|peers| peers.control)),
         mailboxes: mesh.control,
         admin: sockets.admin,
         token: config.admin.token.clone(),
@@ -165,7 +167,7 @@ fn layout(config: &Config, meta: &Meta, assignment: &Assignment, sockets: &Socke
         control: CoreId::CONTROL,
         node_address: address(&config.node_view.advertise.0, sockets.node_port()),
         core_address: address(&config.core_view.advertise.0, sockets.core_port()),
-        rack: None,
+        rack: config.cluster.rack.clone(),
     }
 }
 
