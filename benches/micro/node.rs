@@ -177,6 +177,7 @@ fn settings() -> CoreSettings {
         default_partitions: 1,
         request_bytes_max: 100 << 20,
         fetch_bytes_max: 50 << 20,
+        peering: None,
         seed: 7,
     }
 }

@@ -25,6 +25,12 @@ pub struct Appended {
     pub log_start: LogStart,
     /// The batch had been appended before; `base` is where.
     pub duplicate: bool,
+    /// Behind the last record.
+    pub end: Offset,
+    /// The epoch of the reign that took the batch, or found it there.
+    pub epoch: Epoch,
+    /// Whether other shards hold replicas: durable here is not committed then.
+    pub replicated: bool,
 }
 
 impl Store {
@@ -44,7 +50,8 @@ impl Store {
         if let Some(claim) = &claim
             && let Admission::Duplicate(base) = self.producers.check(slot, claim)?
         {
-            return Ok(self.duplicate(partition, base));
+            let end = base.plus(u64::from(batch.record_count()));
+            return Ok(self.duplicate(partition, epoch, base, end));
         }
         let sequenced = self.admit().and_then(|()| self.sequence(now, slot, epoch, batch, claim));
         if sequenced == Err(AppendError::Busy) {
@@ -85,16 +92,25 @@ impl Store {
         partition.last_append_ms = now.wall.0;
         self.touches.record(&mut partition.marks, Touch { seq: placed.seq, slot, end });
         let (committed, log_start) = (partition.committed.0, partition.log_start);
+        let replicated = partition.settings.replicated;
         if let Some(claim) = claim {
             let now_ms = now.wall.0;
             self.producers.record(slot, &producers::Appended { claim, base, committed, now_ms });
         }
         self.appended(slot, placed);
-        Ok(Appended { base, seq: placed.seq, append_time_ms, log_start, duplicate: false })
+        let duplicate = false;
+        let seq = placed.seq;
+        Ok(Appended { base, seq, append_time_ms, log_start, duplicate, end, epoch, replicated })
     }
 
     /// The answer to a batch that stands at `base` already: its ack waits for the original's frame.
-    fn duplicate(&self, partition: &Partition, base: Offset) -> Appended {
+    fn duplicate(
+        &self,
+        partition: &Partition,
+        epoch: Epoch,
+        base: Offset,
+        end: Offset,
+    ) -> Appended {
         let run = partition.tail.find(base).and_then(|index| partition.tail.run(index));
         Appended {
             base,
@@ -104,6 +120,9 @@ impl Store {
                 .map(|run| run.max_timestamp),
             log_start: partition.log_start,
             duplicate: true,
+            end,
+            epoch,
+            replicated: partition.settings.replicated,
         }
     }
 

@@ -58,5 +58,6 @@ pub use mutant::{Mutant, Planted};
 pub use partition::{Gap, Proof};
 pub use producers::ProducerError;
 pub use read::{DiskBytes, Read};
+pub use replica::ReplicaView;
 pub use store::Pressure;
 pub use time_index::{TimeHit, TimeLookup};

@@ -71,17 +71,17 @@ impl Store {
         self.read_until(id, from, limit, out)
     }
 
-    /// As [`Store::read`], up to the log end.
+    /// As [`Store::read`], committed or not, up to `until` or the log end.
     pub(crate) fn read_for_replica(
         &mut self,
         id: PartitionId,
-        from: Offset,
+        (from, until): (Offset, Offset),
         max_bytes: u32,
         min_one: bool,
         out: &mut Vec<Span>,
     ) -> Result<Read, ReadError> {
         let partition = self.partitions.by_id(id).ok_or(ReadError::NoPartition)?;
-        let limit = ReadLimit { until: partition.log_end.0, max_bytes, min_one };
+        let limit = ReadLimit { until: until.min(partition.log_end.0), max_bytes, min_one };
         self.read_until(id, from, limit, out)
     }
 

@@ -84,23 +84,51 @@ impl Engine {
         self.store_mut().ok_or(Refused::Recovering)?.vouch(now, id)
     }
 
-    /// As [`Engine::read`], up to the log end: for other replicas.
+    /// As [`Engine::read`], committed or not, up to `until` or the log end: for other replicas. What
+    /// comes from a bin may reach further.
     pub fn read_for_replica(
         &mut self,
         id: PartitionId,
-        from: Offset,
+        (from, until): (Offset, Offset),
         max_bytes: u32,
         min_one: bool,
         out: &mut Vec<Span>,
     ) -> Result<Read, ReadError> {
         let store = self.store_mut().ok_or(ReadError::Recovering)?;
-        store.read_for_replica(id, from, max_bytes, min_one, out)
+        store.read_for_replica(id, (from, until), max_bytes, min_one, out)
+    }
+
+    /// All that other replicas may ask of the partition's log at this moment.
+    #[must_use]
+    pub fn replica(&self, id: PartitionId) -> Option<ReplicaView> {
+        let partition = self.partition(id)?;
+        Some(ReplicaView {
+            log_start: partition.log_start,
+            log_end: partition.log_end,
+            durable: partition.durable,
+            committed: partition.committed,
+            promised: partition.heard_from(),
+            opened: partition.history.opened(),
+            proof: partition.proof(),
+        })
     }
 
     /// The lowest epoch whose leader the partition listens to: promised or opened.
     #[must_use]
     pub fn promised(&self, id: PartitionId) -> Option<Epoch> {
         self.partition(id).map(Partition::heard_from)
+    }
+
+    /// The epoch that this process has opened and still appends in.
+    #[must_use]
+    pub fn reign(&self, id: PartitionId) -> Option<Epoch> {
+        self.partition(id)?.reign
+    }
+
+    /// Whether other shards hold replicas of the partition.
+    #[must_use]
+    pub fn is_replicated(&self, id: PartitionId) -> bool {
+        self.partition(id).is_some_and(|partition| partition.settings.replicated)
     }
 
     /// The epoch of the last record. `None` if there is none, or no such partition.
@@ -122,6 +150,20 @@ impl Engine {
     pub fn newest_seq(&self) -> Seq {
         self.store().map_or(Seq(0), |store| store.journal.newest_seq())
     }
+}
+
+/// One partition's log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaView {
+    pub log_start: LogStart,
+    pub log_end: LogEnd,
+    pub durable: Durable,
+    pub committed: Committed,
+    /// The lowest epoch whose leader it listens to.
+    pub promised: Epoch,
+    /// The newest epoch ever opened.
+    pub opened: Option<Epoch>,
+    pub proof: Proof,
 }
 
 /// One promise in an entry's payload. Little-endian.

@@ -6,8 +6,9 @@ use net::ErrorCode;
 /// A question to the shard that owns a partition.
 #[derive(Debug)]
 pub enum Ask {
-    /// Append one batch whose checksum has been verified. Answered once it is committed.
-    Produce { batch: Vec<u8> },
+    /// Append one batch whose checksum has been verified. Answered once it is committed, or, unless
+    /// `all`, once it is durable here.
+    Produce { batch: Vec<u8>, all: bool },
     /// Read committed batches from the one that holds `from` on.
     Fetch { from: Offset, max_bytes: u32, min_one: bool, known_epoch: Option<Epoch> },
     /// Say [`Answer::Woken`] once anything at or behind `from` is committed, at latest at `until`.

@@ -28,6 +28,7 @@ use base::{
 use engine::{AppendError, Engine, ReadToken};
 use replication::cluster_log::{Write, WriteNumber};
 use replication::command::NodeRegistered;
+use replication::replica::Event;
 use replication::{ClusterLog, ClusterState, ControlMessage, LogIndex, Proposal, Uuid};
 
 pub use self::replaying::replay_batches;
@@ -63,6 +64,7 @@ pub struct ControlShard {
     published: LogIndex,
     /// The data cores were told to serve.
     serving: bool,
+    replica_events: Vec<(ShardId, Event)>,
     outputs: VecDeque<Output<Mail>>,
 }
 
@@ -115,12 +117,18 @@ impl ControlShard {
             next_ticket: 0,
             published: LogIndex(0),
             serving: false,
+            replica_events: Vec::new(),
             outputs: VecDeque::new(),
             settings,
         };
         let register = Proposal::RegisterNode(shard.settings.node.clone());
         shard.propose(Now::default(), Asker::Node, vec![register], false);
         shard
+    }
+
+    /// What the node's shards said of replicas since this was last asked: for whoever elects.
+    pub fn take_replica_events(&mut self) -> Vec<(ShardId, Event)> {
+        core::mem::take(&mut self.replica_events)
     }
 
     /// Whether every shard of the node serves; if not, a sentence that says why.
@@ -241,6 +249,7 @@ impl ControlShard {
             Mail::Failed { shard, reason } => {
                 self.shards[usize::from(shard.0)] = ShardProgress::Failed(reason);
             }
+            Mail::Replica { shard, event } => self.replica_events.push((shard, event)),
             Mail::Measured(metrics) => {
                 let progress = &mut self.cores[usize::from(metrics.core.0)];
                 progress.measuring = false;
@@ -252,6 +261,7 @@ impl ControlShard {
             | Mail::Snapshot(_)
             | Mail::Serve
             | Mail::ToPeer { .. }
+            | Mail::Fence { .. }
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }

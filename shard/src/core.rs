@@ -8,7 +8,10 @@
 
 mod flush;
 mod mailroom;
+mod peers;
 mod snapshot;
+
+pub(crate) use self::snapshot::is_replicated;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use crate::layout::Layout;
 use crate::loss::Loss;
 use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
+use crate::peer::{Peering, Peers};
 use crate::pool::Pool;
 use crate::serve::ProducerIds;
 use crate::shard::Shard;
@@ -41,6 +45,7 @@ pub struct Core {
     pub(crate) state: Arc<ClusterState>,
     pub(crate) shards: Vec<Shard>,
     pub(crate) connections: Connections,
+    pub(crate) peers: Peers,
     pub(crate) jobs: Slab<Job>,
     /// When jobs end by themselves.
     pub(crate) deadlines: Deadlines,
@@ -79,6 +84,8 @@ pub struct CoreSettings {
     pub request_bytes_max: u32,
     /// Most bytes in one answer to a fetch (Kafka's `fetch.max.bytes`).
     pub fetch_bytes_max: u32,
+    /// How shards of other nodes are met; `None`: this node is alone.
+    pub peering: Option<Peering>,
     /// Random bits, different at every start: what this core's topic ids are drawn from.
     pub seed: u128,
 }
@@ -101,6 +108,7 @@ impl Core {
             state,
             shards: engines.into_iter().map(|(shard, engine)| Shard::new(shard, engine)).collect(),
             connections: Connections::default(),
+            peers: Peers::default(),
             jobs: Slab::default(),
             deadlines: Deadlines::default(),
             pool: Pool::default(),
@@ -240,12 +248,23 @@ impl Machine for Core {
 
     fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
         match input {
+            Input::Opened { conn, listener: Listener::Peer(shard) } => self.peer_came(conn, shard),
             Input::Opened { conn, listener } => self.open(conn, listener),
-            Input::Dialed { dial, .. } => panic!("nobody asked for {dial:?}"),
-            Input::Received { .. } if self.stopping => {}
-            Input::Received { conn, bytes } => self.receive(now, conn, bytes),
-            Input::Sent { conn, pieces, ok: _ } => self.sent(conn, pieces),
-            Input::Closed { conn } => self.closed(conn),
+            Input::Dialed { dial, result } => self.dialled(now, dial, result),
+            Input::Received { conn, bytes } => {
+                if !self.hear_peer(now, conn, bytes) && !self.stopping {
+                    self.receive(now, conn, bytes);
+                }
+            }
+            Input::Sent { conn, pieces, ok: _ } => {
+                self.sent_to_peer(conn);
+                self.sent(conn, pieces);
+            }
+            Input::Closed { conn } => {
+                if !self.peer_left(now, conn) {
+                    self.closed(conn);
+                }
+            }
             Input::Mail { from: _, mail } => self.deliver(now, mail),
             Input::Stop => self.start_stopping(),
         }
@@ -271,6 +290,7 @@ impl Machine for Core {
             self.shards[index].turn(now);
             self.report_phase(index);
         }
+        self.talk_to_peers(now);
         self.collect_answers(now);
         self.end_overdue_jobs(now);
         self.flush();
@@ -284,7 +304,9 @@ impl Machine for Core {
 
     fn next_timeout(&self) -> Option<Instant> {
         let job = self.deadlines.first();
-        self.shards.iter().filter_map(Shard::next_timeout).chain(job).chain(self.verifying).min()
+        let peers = self.peers.look_at.filter(|_| !self.stopping);
+        let own = [job, self.verifying, peers].into_iter().flatten();
+        self.shards.iter().filter_map(Shard::next_timeout).chain(own).min()
     }
 
     fn stopped(&self) -> bool {
@@ -324,6 +346,7 @@ mod tests {
             default_partitions: 1,
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
+            peering: None,
             seed: 1,
         };
         let state = Arc::new(ClusterState::new(Uuid([1; 16])));

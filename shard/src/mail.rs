@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use base::{CoreId, Incarnation, NodeId, PartitionId, ShardId, Token};
+use base::{CoreId, Epoch, Incarnation, NodeId, PartitionId, ShardId, Token};
+use replication::replica::Event;
 use replication::{ClusterState, ControlMessage, LogIndex, Proposal, Rejected};
 
 use crate::ask::{Answer, Ask};
@@ -53,6 +54,11 @@ pub enum Mail {
     Applied { core: CoreId, version: LogIndex },
     /// Data core to control core: this shard can serve no more.
     Failed { shard: ShardId, reason: String },
+    /// Control core to data core: listen to no leader of an epoch below these, then say what the logs
+    /// hold by [`Event::Fenced`] with this token.
+    Fence { shard: ShardId, token: u64, promises: Vec<(PartitionId, Epoch)> },
+    /// Data core to control core: something about replicas that the cluster should know.
+    Replica { shard: ShardId, event: Event },
     /// Control core to data core: tell your numbers.
     Measure,
     /// Data core to control core: the numbers.

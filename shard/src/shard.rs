@@ -22,9 +22,11 @@ use replication::Topic;
 use crate::ack_times::AckTimes;
 use crate::ask::{Answer, Ask, Fetched, Produced};
 use crate::commit::{CommitProof, DurableSeq};
+use crate::committing::Waiting;
 use crate::mail::Asker;
 use crate::metrics::ShardMetrics;
 use crate::refusal;
+use crate::replicas::Replicas;
 use crate::watches::Watches;
 
 /// See the module's description.
@@ -37,17 +39,46 @@ pub(crate) struct Shard {
     gated: VecDeque<(Seq, Asker, Answer)>,
     /// Connections of this core with an answer that waits for a frame, in frame order.
     awaiting: VecDeque<(Seq, ConnId)>,
-    watches: Watches,
+    pub(crate) watches: Watches,
     /// Appends that found no room in the journal, in arrival order.
-    held: VecDeque<(Asker, PartitionId, Vec<u8>)>,
+    held: VecDeque<Held>,
     /// Fetches that wait for the disk.
     reading: Vec<(ReadToken, Asker, PartitionId)>,
-    answers: VecDeque<(Asker, Answer)>,
-    spans: Vec<Span>,
+    pub(crate) answers: VecDeque<(Asker, Answer)>,
+    pub(crate) spans: Vec<Span>,
+    /// `None` while the shard holds no replicated partition.
+    pub(crate) replicas: Option<Box<Replicas>>,
     /// Topics as they were last put in force here.
     pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
     /// The phase that the control core was last told.
     pub(crate) told: Option<Phase>,
+}
+
+/// An append that waits for room in the journal.
+#[derive(Debug)]
+struct Held {
+    to: Asker,
+    partition: PartitionId,
+    batch: Vec<u8>,
+    /// The producer wants a quorum.
+    all: bool,
+}
+
+/// Where an append went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) seq: Seq,
+    pub(crate) produced: Produced,
+    /// Its epoch and end, if other shards hold replicas.
+    pub(crate) replicated: Option<(Epoch, Offset)>,
+}
+
+/// Why an append went nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unplaced {
+    /// The journal has no room at this moment: it is to wait.
+    NoRoom,
+    Refused(ErrorCode),
 }
 
 /// An answer now, none yet, or a refusal.
@@ -76,6 +107,7 @@ impl Shard {
             reading: Vec::new(),
             answers: VecDeque::new(),
             spans: Vec::new(),
+            replicas: None,
             applied: BTreeMap::new(),
             told: None,
         }
@@ -87,7 +119,7 @@ impl Shard {
             shard: self.id,
             engine: self.engine.metrics(),
             ack_times: *self.times.histogram(),
-            gated: self.gated.len() + self.awaiting.len(),
+            gated: self.gated.len() + self.awaiting.len() + self.waiting_for_quorum(),
             held: self.held.len(),
             reading: self.reading.len(),
             watches: self.watches.len(),
@@ -130,11 +162,14 @@ impl Shard {
     /// Takes a question; its answer comes out of [`Shard::pop_answer`], now or later.
     pub(crate) fn ask(&mut self, now: Now, to: Asker, id: PartitionId, ask: Ask) {
         let settled = match ask {
-            Ask::Produce { batch } => self.hold_or_append(now, to, id, batch),
+            Ask::Produce { batch, all } => {
+                self.hold_or_append(now, Held { to, partition: id, batch, all })
+            }
+            Ask::Watch { from, until } => Ok(self.watch(to, id, from, until)),
+            _ if self.check_leads(id).is_err() => Err(ErrorCode::NotLeaderOrFollower),
             Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
                 .check_epoch(id, known_epoch)
                 .and_then(|()| self.fetch(to, id, from, max_bytes, min_one)),
-            Ask::Watch { from, until } => Ok(self.watch(to, id, from, until)),
             Ask::ListOffset { timestamp, known_epoch } => {
                 self.check_epoch(id, known_epoch).and_then(|()| self.list_offset(to, id, timestamp))
             }
@@ -155,24 +190,46 @@ impl Shard {
         self.answers.pop_front()
     }
 
-    /// Appends one batch of a client of this very core; the caller gates the answer.
+    /// Appends one batch of a client of this very core; the caller gates the answer. `all`: the
+    /// producer wants a quorum.
     pub(crate) fn append(
         &mut self,
         now: Now,
         id: PartitionId,
         batch: Batch<'_>,
-    ) -> Result<(Seq, Produced), AppendError> {
+        all: bool,
+    ) -> Result<Placed, Unplaced> {
         if self.is_holding() {
-            return Err(AppendError::Busy);
+            return Err(Unplaced::NoRoom);
         }
-        let appended = self.engine.append(now, id, batch)?;
+        self.append_now(now, id, batch, all)
+    }
+
+    fn append_now(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        batch: Batch<'_>,
+        all: bool,
+    ) -> Result<Placed, Unplaced> {
+        self.check_quorum(now, id, all).map_err(Unplaced::Refused)?;
+        let appended = self.engine.append(now, id, batch).map_err(|error| match error {
+            AppendError::Busy => Unplaced::NoRoom,
+            error => Unplaced::Refused(refusal::append(&error)),
+        })?;
         self.times.appended(now.mono, appended.seq);
-        let produced = Produced {
-            base: appended.base,
-            append_time_ms: appended.append_time_ms,
-            log_start: appended.log_start.0,
-        };
-        Ok((appended.seq, produced))
+        if appended.replicated {
+            self.appended_replicated(id);
+        }
+        Ok(Placed {
+            seq: appended.seq,
+            produced: Produced {
+                base: appended.base,
+                append_time_ms: appended.append_time_ms,
+                log_start: appended.log_start.0,
+            },
+            replicated: appended.replicated.then_some((appended.epoch, appended.end)),
+        })
     }
 
     pub(crate) fn done(&mut self, now: Now, done: Done) {
@@ -181,16 +238,24 @@ impl Shard {
 
     /// Ends a turn: lets the engine seal, then answers whatever became due.
     pub(crate) fn turn(&mut self, now: Now) {
+        if self.replicas.is_some() {
+            self.advance_committed();
+            self.turn_replicas(now);
+        }
         self.engine.turn(now);
         self.times.durable(now.mono, self.engine.durable_seq());
         self.advance_committed();
+        self.settle_replicas(now);
         self.open_gates();
         self.answer_reads();
         self.watches.expire(now.mono);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.engine.next_timeout(), self.watches.next_end()].into_iter().flatten().min()
+        [self.engine.next_timeout(), self.watches.next_end(), self.replicas_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A halted partition takes no epoch of its new start: readers come with one that it never opened.
@@ -209,48 +274,62 @@ impl Shard {
         }
     }
 
-    fn hold_or_append(&mut self, now: Now, to: Asker, id: PartitionId, bytes: Vec<u8>) -> Settled {
+    fn hold_or_append(&mut self, now: Now, held: Held) -> Settled {
         if self.is_holding() {
-            self.held.push_back((to, id, bytes));
+            self.held.push_back(held);
             return Ok(None);
         }
-        let batch = Batch::parse(&bytes).map_err(|_| ErrorCode::CorruptMessage)?;
-        match self.append(now, id, batch) {
-            Ok((seq, produced)) => {
-                self.gate(seq, to, Answer::Produced(produced));
+        match self.append_held(now, held) {
+            Ok(None) => Ok(None),
+            Ok(Some(held)) => {
+                self.held.push_back(held);
                 Ok(None)
             }
-            Err(AppendError::Busy) => {
-                self.held.push_back((to, id, bytes));
-                Ok(None)
-            }
-            Err(error) => Err(refusal::append(&error)),
+            Err(code) => Err(code),
         }
     }
 
     /// Appends what waited for room, as far as there is.
     pub(crate) fn retry_held(&mut self, now: Now) {
         for _ in 0..self.held.len() {
-            let Some((to, id, bytes)) = self.held.pop_front() else { return };
-            let outcome = Batch::parse(&bytes)
-                .map_err(|_| ErrorCode::CorruptMessage)
-                .map(|batch| self.engine.append(now, id, batch));
-            match outcome {
-                Ok(Ok(appended)) => {
-                    self.times.appended(now.mono, appended.seq);
-                    let produced = Produced {
-                        base: appended.base,
-                        append_time_ms: appended.append_time_ms,
-                        log_start: appended.log_start.0,
-                    };
-                    self.gate(appended.seq, to, Answer::Produced(produced));
-                }
-                Ok(Err(AppendError::Busy)) => return self.held.push_front((to, id, bytes)),
-                Ok(Err(error)) => {
-                    self.answers.push_back((to, Answer::Failed(refusal::append(&error))));
-                }
+            let Some(held) = self.held.pop_front() else { return };
+            let to = held.to;
+            match self.append_held(now, held) {
+                Ok(None) => {}
+                Ok(Some(held)) => return self.held.push_front(held),
                 Err(code) => self.answers.push_back((to, Answer::Failed(code))),
             }
+        }
+    }
+
+    /// Appends and gates the answer; gives the batch back if there is no room.
+    fn append_held(&mut self, now: Now, held: Held) -> Result<Option<Held>, ErrorCode> {
+        let batch = Batch::parse(&held.batch).map_err(|_| ErrorCode::CorruptMessage)?;
+        match self.append_now(now, held.partition, batch, held.all) {
+            Ok(placed) => {
+                self.await_placed(now, held.partition, (held.to, held.all), placed);
+                Ok(None)
+            }
+            Err(Unplaced::NoRoom) => Ok(Some(held)),
+            Err(Unplaced::Refused(code)) => Err(code),
+        }
+    }
+
+    /// Answers whoever appended when that is committed, or durable if that is enough.
+    pub(crate) fn await_placed(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        (to, all): (Asker, bool),
+        placed: Placed,
+    ) {
+        let Placed { seq, produced, replicated } = placed;
+        match replicated.filter(|_| all) {
+            Some((epoch, end)) => {
+                let since = now.mono;
+                self.await_quorum(id, Waiting { epoch, end, since, to, produced });
+            }
+            None => self.gate(seq, to, Answer::Produced(produced)),
         }
     }
 
@@ -288,6 +367,7 @@ impl Shard {
             self.answers.push_back((to, answer));
         }
         while let Some((token, read)) = self.engine.poll_read() {
+            let Err(read) = self.replica_read(token, read) else { continue };
             let (to, id) = self.take_reading(token);
             let answer = read.map_err(|error| refusal::read(&error)).and_then(|bytes| {
                 let DiskBytes { pages, from, len } = bytes;
@@ -303,7 +383,7 @@ impl Shard {
         (to, id)
     }
 
-    fn pinned(&mut self, span: Span) -> Piece {
+    pub(crate) fn pinned(&mut self, span: Span) -> Piece {
         let pin = self.engine.pin(span);
         Piece::Tail { shard: self.id, span, pin }
     }
@@ -331,8 +411,9 @@ impl Shard {
         from: Offset,
         until: Instant,
     ) -> Option<Answer> {
-        // Of a partition that is gone by now the next read will say so.
-        if self.engine.committed(id).is_none_or(|committed| from < committed.0) {
+        // Of a partition that is gone by now, or led elsewhere, the next read will say so.
+        let committed = self.engine.committed(id).filter(|_| self.check_leads(id).is_ok());
+        if committed.is_none_or(|committed| from < committed.0) {
             return Some(Answer::Woken);
         }
         self.watches.add(id, from, until, to);
@@ -379,6 +460,7 @@ impl Shard {
         let seq = self.engine.delete_records(now, id, before);
         let seq = seq.map_err(|refused| refusal::refused(&refused))?;
         let log_start = self.engine.log_start(id).ok_or(ErrorCode::UnknownTopicOrPartition)?.0;
+        self.log_start_moved(id);
         self.gate(seq, to, Answer::Deleted { log_start });
         Ok(None)
     }
@@ -388,9 +470,12 @@ impl Shard {
         self.gated.insert(at, (seq, to, answer));
     }
 
-    /// With one replica, what is durable here is committed.
+    /// With one replica, what is durable here is committed; with more it is one voice among them.
     fn advance_committed(&mut self) {
         while let Some((id, durable)) = self.engine.poll_durable() {
+            if self.replicas.is_some() && self.advance_replicated(id) {
+                continue;
+            }
             let committed = Committed(durable.0);
             self.engine.commit(id, committed);
             let answers = &mut self.answers;

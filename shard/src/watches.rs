@@ -26,6 +26,11 @@ impl Watches {
         self.by_partition.values().map(Vec::len).sum()
     }
 
+    /// Partitions that anybody watches.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        self.by_partition.keys().copied()
+    }
+
     pub(crate) fn add(&mut self, id: PartitionId, from: Offset, until: Instant, to: Asker) {
         self.by_partition.entry(id).or_default().push(Watch { from, until, to });
         self.next_end = Some(self.next_end.map_or(until, |end| end.min(until)));

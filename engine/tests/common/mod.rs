@@ -193,7 +193,13 @@ impl Rig {
         max_bytes: u32,
     ) -> Result<Vec<u8>, ReadError> {
         let mut spans = Vec::new();
-        let read = self.engine.read_for_replica(id, from, max_bytes, true, &mut spans)?;
+        let read = self.engine.read_for_replica(
+            id,
+            (from, Offset(u64::MAX)),
+            max_bytes,
+            true,
+            &mut spans,
+        )?;
         self.finish_read(read, &spans)
     }
 

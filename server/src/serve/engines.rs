@@ -148,6 +148,7 @@ fn core_settings(config: &Config) -> CoreSettings {
         default_partitions: config.topics.partitions,
         request_bytes_max: config.limits.request_bytes,
         fetch_bytes_max: config.limits.fetch_bytes,
+        peering: None,
         seed: random_seed(),
     }
 }

@@ -20,6 +20,14 @@ impl Core {
             Mail::Proposed { ticket, results } => self.finish_proposal(ticket, results),
             Mail::Snapshot(state) => self.apply_snapshot(now, state),
             Mail::Serve => self.start_serving(),
+            Mail::Fence { shard, token, promises } => {
+                // A shard that cannot speak for itself does not answer.
+                let own = self.own_leader(shard);
+                let found = self.shard_mut(shard).zip(own);
+                if let Some((shard, own)) = found {
+                    shard.fence(now, own, token, promises);
+                }
+            }
             Mail::Measure => {
                 let mail = Mail::Measured(Box::new(self.metrics()));
                 self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
@@ -28,6 +36,7 @@ impl Core {
             | Mail::Booted { .. }
             | Mail::Applied { .. }
             | Mail::Failed { .. }
+            | Mail::Replica { .. }
             | Mail::Measured(_)
             | Mail::FromPeer { .. }
             | Mail::ToPeer { .. }

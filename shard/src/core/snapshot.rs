@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::{CoreId, Now, Output, PartitionId};
 use engine::{PartitionSettings, Phase, Refused};
-use replication::{Boot, ClusterState, Leader, Placement, Topic, TopicSettings};
+use replication::{Boot, ClusterState, Leader, Partition, Placement, Topic, TopicSettings};
 
 use super::Core;
 use crate::mail::Mail;
@@ -36,6 +36,7 @@ impl Core {
             }
         }
         self.unapplied = false;
+        self.peers.look_at = None;
         let mail = Mail::Applied { core: self.id, version: self.state.version() };
         self.outputs.push_back(Output::Mail { to: CoreId::CONTROL, mail });
     }
@@ -55,10 +56,11 @@ impl Shard {
             self.conform_topic(now, own, topic)?;
             self.applied.insert(topic.number, Arc::clone(topic));
         }
-        self.delete_vanished(now, state)?;
-        if state.shard(own.placement).is_ok_and(|known| known.boot == Some(boot)) {
+        self.delete_vanished(now, own, state)?;
+        if knows_boot(state, own) {
             // A state that knows of this start knows every partition from before it.
             self.engine.end_roll_call();
+            self.conform_replicas(now, own, state);
         }
         Ok(())
     }
@@ -69,11 +71,12 @@ impl Shard {
                 continue;
             }
             let id = PartitionId::new(topic.number, index as u32);
-            self.engine.create_partition(now, id, settings(&topic.settings))?;
-            self.engine.set_settings(id, settings(&topic.settings));
+            let replicated = is_replicated(partition);
+            let settings = PartitionSettings { replicated, ..settings(&topic.settings) };
+            self.engine.create_partition(now, id, settings)?;
             let opened = self.current_epoch(id);
-            // With several replicas an epoch is opened at a quorum, not here.
-            let leads = partition.leader == Some(own) && partition.sole().is_some();
+            // With several replicas replication opens the epoch.
+            let leads = partition.leader == Some(own) && !replicated;
             if leads && opened.is_none_or(|opened| opened < partition.epoch) {
                 match self.engine.open_epoch(now, id, partition.epoch) {
                     // A halted partition is read-only until its loss is accepted.
@@ -87,20 +90,49 @@ impl Shard {
 
     /// Deletes the partitions of topics whose deletion is committed. A topic that the state merely
     /// does not know yet has a number it has not given out; such a one is never touched.
-    fn delete_vanished(&mut self, now: Now, state: &ClusterState) -> Result<(), Refused> {
+    ///
+    /// So are partitions that are held by other shards now, in a state that knows this boot: an older
+    /// one may not know yet that this shard became a member.
+    fn delete_vanished(
+        &mut self,
+        now: Now,
+        own: Leader,
+        state: &ClusterState,
+    ) -> Result<(), Refused> {
+        let is_current = knows_boot(state, own);
+        let gone = |id: &PartitionId| match state.topics().by_number(id.topic) {
+            None => true,
+            Some(topic) => {
+                let partition = topic.partitions.get(id.index as usize);
+                let elsewhere = |partition: &Partition| !partition.has_member(own.placement);
+                is_current && partition.is_some_and(elsewhere)
+            }
+        };
         let vanished: Vec<PartitionId> = self
             .engine
             .partitions()
             .filter(|id| id.topic < state.next_topic())
-            .filter(|id| state.topics().by_number(id.topic).is_none())
+            .filter(gone)
             .collect();
         for id in vanished {
             self.engine.delete_partition(now, id)?;
             self.forget_partition(id);
-            self.applied.remove(&id.topic);
+            if state.topics().by_number(id.topic).is_none() {
+                self.applied.remove(&id.topic);
+            }
         }
         Ok(())
     }
+}
+
+/// Whether more than one shard holds the partition, or is to hold it.
+pub(crate) fn is_replicated(partition: &Partition) -> bool {
+    1 < partition.members().count()
+}
+
+/// Whether the state was made by those who know that this boot of the shard runs.
+fn knows_boot(state: &ClusterState, own: Leader) -> bool {
+    state.shard(own.placement).is_ok_and(|shard| shard.boot == Some(own.boot))
 }
 
 fn settings(topic: &TopicSettings) -> PartitionSettings {

@@ -1,12 +1,11 @@
 //! Produce: one batch per partition, appended in the turn it arrives.
 //!
 //! The answer of a request whose partitions all live on one shard of this core is written at once
-//! and waits for the frame. Anything else (another core, a full journal) becomes a job.
+//! and waits for the frame. Anything else (another core, a full journal, a quorum) becomes a job.
 
 use core::cell::Cell;
 
 use base::{Batch, BatchError, Listener, Now, Seq, ShardId};
-use engine::AppendError;
 use net::api::produce::{NodeEndpoint, PartitionResponse, RequestView, Response, TopicResponse};
 use net::{Empty, ErrorCode, Outgoing, Records, ReplyTo, each};
 
@@ -16,8 +15,8 @@ use crate::ask::{Answer, Ask, Produced};
 use crate::core::Core;
 use crate::job::{Job, Part};
 use crate::mail::Ticket;
-use crate::refusal;
 use crate::reply::Gate;
+use crate::shard::{Placed, Unplaced};
 
 /// The first version whose clients know zstd.
 const ZSTD_VERSION: i16 = 7;
@@ -31,6 +30,10 @@ struct Walk {
     frame: Option<(ShardId, Seq)>,
     /// Partitions, by place in `parts`, that must be asked of their owner.
     asks: Vec<(usize, Home, Vec<u8>)>,
+    /// Appended here, by place in `parts`, and answered when a quorum has them.
+    replicated: Vec<(usize, Home, Placed)>,
+    /// The producer wants a quorum.
+    all: bool,
 }
 
 /// Which batches of a request fail their checksum, by their place in it.
@@ -48,7 +51,8 @@ impl Core {
         }
         let Some(damaged) = self.verify(call, view) else { return Served::Verifying };
         let parts = self.pool.parts();
-        let mut walk = Walk { parts, frame: None, asks: Vec::new() };
+        let (asks, replicated) = (Vec::new(), Vec::new());
+        let mut walk = Walk { parts, frame: None, asks, replicated, all: view.acks == -1 };
         for topic in &view.topic_data {
             for data in &topic.partition_data {
                 let part = if matches!(view.acks, -1..=1) {
@@ -73,7 +77,7 @@ impl Core {
         if view.acks == 0 {
             return self.finish_unanswered(now, walk);
         }
-        if !walk.asks.is_empty() {
+        if !walk.asks.is_empty() || !walk.replicated.is_empty() {
             return self.produce_by_job(now, call, walk);
         }
         self.write_parts(call.listener, call.header.reply_to(), view, &walk.parts);
@@ -105,14 +109,18 @@ impl Core {
     ) -> Result<Part, ErrorCode> {
         let same_frame = walk.frame.is_none_or(|(shard, _)| shard == home.shard);
         if let Some(shard) = self.shard_mut(home.shard).filter(|_| same_frame) {
-            match shard.append(now, home.partition, batch) {
-                Ok((seq, produced)) => {
+            match shard.append(now, home.partition, batch, walk.all) {
+                Ok(placed) if walk.all && placed.replicated.is_some() => {
+                    walk.replicated.push((walk.parts.len(), home, placed));
+                    return Ok(Part::Asked);
+                }
+                Ok(Placed { seq, produced, .. }) => {
                     let last = walk.frame.map_or(seq, |(_, last)| last.max(seq));
                     walk.frame = Some((home.shard, last));
                     return Ok(Part::Answered(Answer::Produced(produced)));
                 }
-                Err(AppendError::Busy) => {}
-                Err(error) => return Err(refusal::append(&error)),
+                Err(Unplaced::NoRoom) => {}
+                Err(Unplaced::Refused(code)) => return Err(code),
             }
         }
         walk.asks.push((walk.parts.len(), home, batch.bytes().to_vec()));
@@ -123,8 +131,14 @@ impl Core {
         let mut job = Job::new(call, self.keep(call.body), walk.parts);
         job.frame = walk.frame;
         let ticket = self.begin_job(job);
+        for (part, home, placed) in walk.replicated {
+            let to = (self.asker(ticket, part), walk.all);
+            let shard = self.shard_mut(home.shard).expect("it took the batch");
+            shard.await_placed(now, home.partition, to, placed);
+        }
         for (part, home, batch) in walk.asks {
-            self.ask(now, self.asker(ticket, part), home, Ask::Produce { batch });
+            let ask = Ask::Produce { batch, all: walk.all };
+            self.ask(now, self.asker(ticket, part), home, ask);
         }
         Served::Yes
     }
@@ -132,7 +146,12 @@ impl Core {
     /// With acks=0 nobody is told anything; a refused batch closes the connection, as in Kafka.
     fn finish_unanswered(&mut self, now: Now, walk: Walk) -> Served {
         for (part, home, batch) in walk.asks {
-            self.ask(now, self.asker(Ticket::NOBODY, part), home, Ask::Produce { batch });
+            self.ask(
+                now,
+                self.asker(Ticket::NOBODY, part),
+                home,
+                Ask::Produce { batch, all: false },
+            );
         }
         let refused = walk.parts.iter().any(|part| matches!(part, Part::Refused(_)));
         self.pool.give_parts(walk.parts);

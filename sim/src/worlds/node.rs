@@ -436,6 +436,7 @@ fn blueprint(knobs: &Knobs, random: &mut Random, planted: Planted) -> Blueprint 
             default_partitions: 1,
             request_bytes_max: 8 << 20,
             fetch_bytes_max: 1 << 20,
+            peering: None,
             seed: 0,
         },
         engines,

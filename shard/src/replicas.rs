@@ -1,0 +1,410 @@
+//! The shard's part in replication: what it holds for others and others for it.
+//!
+//! ```text
+//!   cluster state ─▶ conform ─┐                      ┌─▶ PeerOutput: sends, broken lines, events
+//!   peers' messages ─▶ hear ──┼─▶ ReplicaSet ─ poll ─┤
+//!   fences ─▶ fence ──────────┤        │             └─▶ reads of the own log: tail or bin
+//!   own durable end ──────────┘        ▼
+//!                               EngineLog (the engine)
+//! ```
+//! A shard without replicated partitions has none of this. Batches of a leader leave as they lie in
+//! the tail, pinned behind an encoded header. While a partition is handed over its clients are told
+//! to look for the leader again: they are not relayed yet.
+
+use std::collections::VecDeque;
+
+use base::{Batch, Epoch, Instant, Now, Offset, Page, PartitionId, Piece};
+use engine::{DiskBytes, Engine, Phase, Read, ReadError, ReadToken};
+use net::ErrorCode;
+use replication::replica::message::StreamId;
+use replication::replica::{Event, Message, Outgoing, ReadOrder, ReplicaSet, Settings, Standing};
+use replication::{Boot, ClusterState, Leader, Placement};
+
+use crate::ask::Answer;
+use crate::commit::AnswerableEnd;
+use crate::committing::{Committing, DETECTION, Prospect, Waiting};
+use crate::core::is_replicated;
+use crate::engine_log::EngineLog;
+use crate::shard::Shard;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    pub(crate) set: ReplicaSet,
+    committing: Committing,
+    /// Partitions whose committed end moved and whose watches were not woken.
+    moved: Vec<PartitionId>,
+    /// What followers need, not read yet.
+    orders: VecDeque<ReadOrder>,
+    /// Reads from bins for followers.
+    reading: Vec<(ReadToken, ReadOrder)>,
+    /// Of these, ended.
+    found: VecDeque<(ReadOrder, Found)>,
+    ready: VecDeque<PeerOutput>,
+}
+
+/// Batches for a follower: where they end, their bytes, and where they are. `None`: no luck.
+type Found = Option<(Offset, u32, Vec<Piece>)>;
+
+/// What a shard wants of its lines to other shards.
+#[derive(Debug)]
+pub(crate) enum PeerOutput {
+    /// On the line dialled to `to`, or on the one that `to` dialled.
+    Send {
+        to: Placement,
+        dialled: bool,
+        pieces: Vec<Piece>,
+    },
+    Break {
+        peer: Placement,
+        stream: StreamId,
+    },
+    Event(Event),
+}
+
+/// Which way a line was dialled, and its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// This shard leads and dialled.
+    Out,
+    /// The other one did.
+    In,
+}
+
+impl Replicas {
+    fn new(own: Leader) -> Self {
+        Self {
+            set: ReplicaSet::new(own.placement, own.boot, Settings::default()),
+            committing: Committing::default(),
+            moved: Vec::new(),
+            orders: VecDeque::new(),
+            reading: Vec::new(),
+            found: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The set, and the engine as its log.
+    fn parts<'a>(&'a mut self, engine: &'a mut Engine) -> (&'a mut ReplicaSet, EngineLog<'a>) {
+        (&mut self.set, EngineLog { engine, moved: &mut self.moved })
+    }
+
+    fn prospect(&mut self, engine: &mut Engine, now: Now, id: PartitionId) -> Prospect {
+        let epoch = match self.set.standing(id) {
+            Standing::Leads { epoch } | Standing::HandsOver { epoch, .. } => epoch,
+            Standing::Superseded { .. } | Standing::Follows | Standing::Stranger => {
+                return Prospect::Lost;
+            }
+        };
+        let heard = self.set.quorum_heard_at(now, id).unwrap_or_default();
+        let (set, log) = self.parts(engine);
+        match set.answerable(&log, id) {
+            Some(answerable) => Prospect::Answerable {
+                end: AnswerableEnd::of_quorum(epoch, answerable.quorum),
+                quorum_heard_at: heard,
+            },
+            None => Prospect::Lost,
+        }
+    }
+}
+
+impl Shard {
+    /// This boot of the shard. Only an open engine has one.
+    pub(crate) fn boot(&self) -> Option<Boot> {
+        let open = matches!(self.engine.phase(), Phase::Open);
+        open.then(|| Boot { journal: self.engine.journal_id(), boot: self.engine.incarnation() })
+    }
+
+    /// Takes over what `state` says of the replicated partitions that this shard holds. A state that
+    /// does not know this boot says nothing about it yet.
+    pub(crate) fn conform_replicas(&mut self, now: Now, own: Leader, state: &ClusterState) {
+        let mut assignments = Vec::new();
+        for topic in state.topics().iter() {
+            let insync_min = topic.settings.min_insync_replicas;
+            for (index, partition) in topic.partitions.iter().enumerate() {
+                if is_replicated(partition) && partition.has_member(own.placement) {
+                    let id = PartitionId::new(topic.number, index as u32);
+                    assignments.push(partition.assignment(id, insync_min));
+                }
+            }
+        }
+        if assignments.is_empty() && self.replicas.is_none() {
+            return;
+        }
+        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
+        let (set, mut log) = replicas.parts(&mut self.engine);
+        set.conform(now, &mut log, state.version(), assignments);
+        self.wake_strangers();
+    }
+
+    /// Whoever watches a partition that this shard does not lead any more looks for the leader again.
+    fn wake_strangers(&mut self) {
+        let Some(replicas) = &self.replicas else { return };
+        let lost = |id: &PartitionId| {
+            matches!(replicas.set.standing(*id), Standing::Follows | Standing::Superseded { .. })
+        };
+        let lost: Vec<PartitionId> = self.watches.partitions().filter(lost).collect();
+        lost.into_iter().for_each(|id| self.forget_partition(id));
+    }
+
+    /// Promises not to listen to leaders of lower epochs; [`Event::Fenced`] follows.
+    pub(crate) fn fence(
+        &mut self,
+        now: Now,
+        own: Leader,
+        token: u64,
+        promises: Vec<(PartitionId, Epoch)>,
+    ) {
+        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
+        let (set, mut log) = replicas.parts(&mut self.engine);
+        set.fence(now, &mut log, token, promises);
+        self.wake_strangers();
+    }
+
+    /// A line to another shard has opened. False if this shard has no use for it.
+    pub(crate) fn line_opened(
+        &mut self,
+        now: Now,
+        (peer, boot): (Placement, Boot),
+        direction: Direction,
+        stream: StreamId,
+    ) -> bool {
+        let Some(replicas) = &mut self.replicas else { return false };
+        match direction {
+            Direction::Out => replicas.set.stream_up(now, peer, boot, stream),
+            Direction::In => replicas.set.accepted(now, peer, stream),
+        }
+        true
+    }
+
+    pub(crate) fn line_closed(&mut self, peer: Placement, direction: Direction, stream: StreamId) {
+        let Some(replicas) = &mut self.replicas else { return };
+        match direction {
+            Direction::Out => replicas.set.stream_down(peer, stream),
+            Direction::In => replicas.set.closed(peer, stream),
+        }
+    }
+
+    /// A message of another shard.
+    pub(crate) fn hear(&mut self, now: Now, from: Placement, message: Message<'_>) {
+        let Some(replicas) = &mut self.replicas else { return };
+        let (set, mut log) = replicas.parts(&mut self.engine);
+        set.handle(now, &mut log, from, message);
+    }
+
+    /// Whether clients may read a partition here: it is not replicated, or this shard leads it.
+    pub(crate) fn check_leads(&self, id: PartitionId) -> Result<(), ErrorCode> {
+        let Some(replicas) = &self.replicas else { return Ok(()) };
+        match replicas.set.standing(id) {
+            Standing::Leads { .. } | Standing::HandsOver { .. } | Standing::Stranger => Ok(()),
+            Standing::Follows | Standing::Superseded { .. } => Err(ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
+    /// Whether an append has a chance to be committed. `all`: the producer wants a quorum.
+    pub(crate) fn check_quorum(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        all: bool,
+    ) -> Result<(), ErrorCode> {
+        let Some(replicas) = &mut self.replicas else { return Ok(()) };
+        match replicas.set.standing(id) {
+            Standing::Stranger => return Ok(()),
+            Standing::Leads { .. } => {}
+            Standing::HandsOver { .. } | Standing::Superseded { .. } | Standing::Follows => {
+                return Err(ErrorCode::NotLeaderOrFollower);
+            }
+        }
+        let heard = replicas.set.quorum_heard_at(now, id).unwrap_or_default();
+        let (set, log) = replicas.parts(&mut self.engine);
+        if heard == Instant::default() || now.mono < heard.plus(DETECTION) {
+            // Nobody was heard yet: the reign is young, or nobody is there.
+            let enough = !all || set.has_insync_min(now, &log, id);
+            return if enough { Ok(()) } else { Err(ErrorCode::NotEnoughReplicas) };
+        }
+        Err(ErrorCode::NotLeaderOrFollower)
+    }
+
+    pub(crate) fn waiting_for_quorum(&self) -> usize {
+        self.replicas.as_ref().map_or(0, |replicas| replicas.committing.len())
+    }
+
+    /// A batch was appended to a replicated partition.
+    pub(crate) fn appended_replicated(&mut self, id: PartitionId) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.set.appended(id);
+        }
+    }
+
+    /// Answers once a quorum holds the batch, or cannot any more.
+    pub(crate) fn await_quorum(&mut self, id: PartitionId, waiting: Waiting) {
+        let replicas = self.replicas.as_mut().expect("only what is replicated waits for others");
+        replicas.committing.add(id, waiting);
+    }
+
+    pub(crate) fn log_start_moved(&mut self, id: PartitionId) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.set.log_start_moved(id);
+        }
+    }
+
+    /// The own journal holds more of a replicated partition. False: it is not replicated.
+    pub(crate) fn advance_replicated(&mut self, id: PartitionId) -> bool {
+        if !self.engine.is_replicated(id) {
+            return false;
+        }
+        if let Some(replicas) = &mut self.replicas {
+            let (set, mut log) = replicas.parts(&mut self.engine);
+            set.advanced(&mut log, id);
+        }
+        true
+    }
+
+    /// Journals what must be, before the engine seals, and says what there is to say.
+    pub(crate) fn turn_replicas(&mut self, now: Now) {
+        let Some(replicas) = &mut self.replicas else { return };
+        let (set, mut log) = replicas.parts(&mut self.engine);
+        set.turn(now, &mut log);
+    }
+
+    /// Answers producers and wakes consumers, as far as quorums are.
+    pub(crate) fn settle_replicas(&mut self, now: Now) {
+        let Some(replicas) = &mut self.replicas else { return };
+        let answers = &mut self.answers;
+        let waiting: Vec<PartitionId> = replicas.committing.partitions().collect();
+        for id in waiting {
+            let prospect = replicas.prospect(&mut self.engine, now, id);
+            let answer = |to, answer| answers.push_back((to, answer));
+            replicas.committing.settle(now, id, prospect, answer);
+        }
+        for id in replicas.moved.drain(..) {
+            let committed = self.engine.committed(id).unwrap_or_default();
+            self.watches.wake(id, committed, |to| answers.push_back((to, Answer::Woken)));
+        }
+    }
+
+    pub(crate) fn replicas_timeout(&self) -> Option<Instant> {
+        let replicas = self.replicas.as_ref()?;
+        [replicas.set.next_timeout(), replicas.committing.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A read from a bin ended. `Err`: it was not for a follower.
+    pub(crate) fn replica_read(
+        &mut self,
+        token: ReadToken,
+        read: Result<DiskBytes, ReadError>,
+    ) -> Result<(), Result<DiskBytes, ReadError>> {
+        let Some(replicas) = &mut self.replicas else { return Err(read) };
+        let found = replicas.reading.iter().position(|(of, _)| *of == token);
+        let Some(index) = found else { return Err(read) };
+        let (_, order) = replicas.reading.swap_remove(index);
+        let found = read.ok().map(|DiskBytes { pages, from, len }| {
+            let (end, len) = below(&order, &Page::bytes(&pages)[from..from + len]);
+            (end, len as u32, vec![Piece::Pages { pages, from, len }])
+        });
+        replicas.found.push_back((order, found));
+        Ok(())
+    }
+
+    /// The next thing to do for replication, until `None`. Batches get their number in their stream
+    /// when they are attached: whatever was numbered before them goes out first.
+    pub(crate) fn pop_peer_output(&mut self, now: Now) -> Option<PeerOutput> {
+        loop {
+            let replicas = self.replicas.as_mut()?;
+            if let Some(output) = replicas.ready.pop_front() {
+                return Some(output);
+            }
+            match replicas.set.poll() {
+                Some(Outgoing::Message { to, message }) => return Some(spoken(to, &message)),
+                Some(Outgoing::Break { peer, stream }) => {
+                    return Some(PeerOutput::Break { peer, stream });
+                }
+                Some(Outgoing::Event(event)) => return Some(PeerOutput::Event(event)),
+                Some(Outgoing::Read(order)) => replicas.orders.push_back(order),
+                None => {
+                    if let Some((order, found)) = replicas.found.pop_front() {
+                        self.attach(now, &order, found);
+                    } else {
+                        let order = replicas.orders.pop_front()?;
+                        self.read_for_follower(now, &order);
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_for_follower(&mut self, now: Now, order: &ReadOrder) {
+        let mut spans = core::mem::take(&mut self.spans);
+        let (id, range) = (order.partition, (order.from, order.until));
+        let read = self.engine.read_for_replica(id, range, order.bytes_max, true, &mut spans);
+        match read {
+            Ok(Read::Disk(token)) => {
+                let replicas = self.replicas.as_mut().expect("it gave the order");
+                replicas.reading.push((token, *order));
+            }
+            Ok(Read::Tail { bytes }) => {
+                let mut end = order.from;
+                for span in &spans {
+                    let held = self.engine.arena().get(*span).expect("read in this turn");
+                    end = below(&ReadOrder { from: end, ..*order }, held).0;
+                }
+                let pieces = spans.iter().map(|span| self.pinned(*span)).collect();
+                self.attach(now, order, Some((end, bytes, pieces)));
+            }
+            Ok(Read::Empty) | Err(_) => self.attach(now, order, None),
+        }
+        spans.clear();
+        self.spans = spans;
+    }
+
+    /// Sends what was read for a follower, if it is still wanted: up to `end`, `bytes` bytes.
+    fn attach(&mut self, now: Now, order: &ReadOrder, read: Option<(Offset, u32, Vec<Piece>)>) {
+        let (end, bytes, records) = read.unwrap_or((order.from, 0, Vec::new()));
+        let replicas = self.replicas.as_mut().expect("it gave the order");
+        let (set, log) = replicas.parts(&mut self.engine);
+        let header = set.attach(now, &log, order, end, bytes);
+        let Some(header) = header else {
+            return records.into_iter().for_each(|piece| self.give_back(piece));
+        };
+        let mut head = Vec::new();
+        header.encode(bytes, &mut head);
+        let mut pieces = vec![Piece::Bytes { bytes: head, from: 0 }];
+        pieces.extend(records);
+        let send = PeerOutput::Send { to: order.to, dialled: true, pieces };
+        let replicas = self.replicas.as_mut().expect("it gave the order");
+        replicas.ready.push_back(send);
+    }
+
+    fn give_back(&mut self, piece: Piece) {
+        match piece {
+            Piece::Tail { pin, .. } => self.engine.unpin(pin),
+            Piece::Pages { pages, .. } => self.engine.recycle(pages),
+            Piece::Bytes { .. } => {}
+        }
+    }
+}
+
+fn spoken(to: Placement, message: &Message<'_>) -> PeerOutput {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    let dialled = !matches!(message, Message::Ack { .. } | Message::Nack(_));
+    PeerOutput::Send { to, dialled, pieces: vec![Piece::Bytes { bytes, from: 0 }] }
+}
+
+/// How far whole batches from `order.from` on reach in `bytes` without passing `order.until`: the
+/// offset behind them, and their bytes.
+fn below(order: &ReadOrder, bytes: &[u8]) -> (Offset, usize) {
+    let (mut end, mut len) = (order.from, 0);
+    while let Ok((batch, _)) = Batch::parse_prefix(&bytes[len..]) {
+        if order.until < batch.end_offset() {
+            break;
+        }
+        end = batch.end_offset();
+        len += batch.bytes().len();
+    }
+    (end, len)
+}
