@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use base::{Batch, Epoch, Instant, Now, Offset, Page, PartitionId, Piece};
 use engine::{DiskBytes, Engine, Phase, Read, ReadError, ReadToken};
 use net::ErrorCode;
-use replication::replica::message::StreamId;
+use replication::replica::message::{AppendHeader, StreamId};
 use replication::replica::{Event, Message, Outgoing, ReadOrder, ReplicaSet, Settings, Standing};
 use replication::{Boot, ClusterState, Leader, Placement};
 
@@ -34,13 +34,10 @@ pub(crate) struct Replicas {
     committing: Committing,
     /// Partitions whose committed end moved and whose watches were not woken.
     moved: Vec<PartitionId>,
-    /// What followers need, not read yet.
-    orders: VecDeque<ReadOrder>,
     /// Reads from bins for followers.
     reading: Vec<(ReadToken, ReadOrder)>,
-    /// Of these, ended.
-    found: VecDeque<(ReadOrder, Found)>,
-    ready: VecDeque<PeerOutput>,
+    /// Batches for followers whose turn in their stream has not come, by ticket.
+    attached: VecDeque<(u64, Vec<Piece>)>,
 }
 
 /// Batches for a follower: where they end, their bytes, and where they are. `None`: no luck.
@@ -77,10 +74,8 @@ impl Replicas {
             set: ReplicaSet::new(own.placement, own.boot, Settings::default()),
             committing: Committing::default(),
             moved: Vec::new(),
-            orders: VecDeque::new(),
             reading: Vec::new(),
-            found: VecDeque::new(),
-            ready: VecDeque::new(),
+            attached: VecDeque::new(),
         }
     }
 
@@ -295,6 +290,7 @@ impl Shard {
     /// A read from a bin ended. `Err`: it was not for a follower.
     pub(crate) fn replica_read(
         &mut self,
+        now: Now,
         token: ReadToken,
         read: Result<DiskBytes, ReadError>,
     ) -> Result<(), Result<DiskBytes, ReadError>> {
@@ -306,35 +302,40 @@ impl Shard {
             let (end, len) = below(&order, &Page::bytes(&pages)[from..from + len]);
             (end, len as u32, vec![Piece::Pages { pages, from, len }])
         });
-        replicas.found.push_back((order, found));
+        self.attach(now, &order, found);
         Ok(())
     }
 
-    /// The next thing to do for replication, until `None`. Batches get their number in their stream
-    /// when they are attached: whatever was numbered before them goes out first.
+    /// The next thing to do for replication, until `None`.
     pub(crate) fn pop_peer_output(&mut self, now: Now) -> Option<PeerOutput> {
         loop {
-            let replicas = self.replicas.as_mut()?;
-            if let Some(output) = replicas.ready.pop_front() {
-                return Some(output);
-            }
-            match replicas.set.poll() {
-                Some(Outgoing::Message { to, message }) => return Some(spoken(to, &message)),
-                Some(Outgoing::Break { peer, stream }) => {
-                    return Some(PeerOutput::Break { peer, stream });
+            match self.replicas.as_mut()?.set.poll()? {
+                Outgoing::Message { to, message } => return Some(spoken(to, &message)),
+                Outgoing::Append { to, header, ticket } => {
+                    let pieces = self.take_attached(&header, ticket);
+                    return Some(PeerOutput::Send { to, dialled: true, pieces });
                 }
-                Some(Outgoing::Event(event)) => return Some(PeerOutput::Event(event)),
-                Some(Outgoing::Read(order)) => replicas.orders.push_back(order),
-                None => {
-                    if let Some((order, found)) = replicas.found.pop_front() {
-                        self.attach(now, &order, found);
-                    } else {
-                        let order = replicas.orders.pop_front()?;
-                        self.read_for_follower(now, &order);
-                    }
+                Outgoing::Break { peer, stream, dialled } => {
+                    return Some(PeerOutput::Break { peer, dialled, stream });
                 }
+                Outgoing::Event(event) => return Some(PeerOutput::Event(event)),
+                Outgoing::Read(order) => self.read_for_follower(now, &order),
             }
         }
+    }
+
+    /// The batches of `ticket` behind their header: what lies in the tail is never copied.
+    fn take_attached(&mut self, header: &AppendHeader, ticket: u64) -> Vec<Piece> {
+        let replicas = self.replicas.as_mut().expect("it gave the order");
+        let found = replicas.attached.iter().position(|(of, _)| *of == ticket);
+        let index = found.expect("batches wait for their turn");
+        let (_, records) = replicas.attached.remove(index).expect("just found");
+        let bytes: usize = records.iter().map(piece_bytes).sum();
+        let mut head = Vec::new();
+        header.encode(bytes as u32, &mut head);
+        let mut pieces = vec![Piece::Bytes { bytes: head, from: 0 }];
+        pieces.extend(records);
+        pieces
     }
 
     fn read_for_follower(&mut self, now: Now, order: &ReadOrder) {
@@ -361,22 +362,18 @@ impl Shard {
         self.spans = spans;
     }
 
-    /// Sends what was read for a follower, if it is still wanted: up to `end`, `bytes` bytes.
-    fn attach(&mut self, now: Now, order: &ReadOrder, read: Option<(Offset, u32, Vec<Piece>)>) {
-        let (end, bytes, records) = read.unwrap_or((order.from, 0, Vec::new()));
+    /// Keeps what was read for a follower until its turn, if it is still wanted.
+    fn attach(&mut self, now: Now, order: &ReadOrder, found: Found) {
+        let (end, bytes, records) = found.unwrap_or((order.from, 0, Vec::new()));
+        // Without one whole batch it is no luck either.
+        let bytes = if order.from < end { bytes } else { 0 };
         let replicas = self.replicas.as_mut().expect("it gave the order");
         let (set, log) = replicas.parts(&mut self.engine);
-        let header = set.attach(now, &log, order, end, bytes);
-        let Some(header) = header else {
-            return records.into_iter().for_each(|piece| self.give_back(piece));
-        };
-        let mut head = Vec::new();
-        header.encode(bytes, &mut head);
-        let mut pieces = vec![Piece::Bytes { bytes: head, from: 0 }];
-        pieces.extend(records);
-        let send = PeerOutput::Send { to: order.to, dialled: true, pieces };
-        let replicas = self.replicas.as_mut().expect("it gave the order");
-        replicas.ready.push_back(send);
+        if set.attach(now, &log, order, end, bytes) {
+            replicas.attached.push_back((order.ticket, records));
+        } else {
+            records.into_iter().for_each(|piece| self.give_back(piece));
+        }
     }
 
     fn give_back(&mut self, piece: Piece) {
@@ -385,6 +382,14 @@ impl Shard {
             Piece::Pages { pages, .. } => self.engine.recycle(pages),
             Piece::Bytes { .. } => {}
         }
+    }
+}
+
+fn piece_bytes(piece: &Piece) -> usize {
+    match piece {
+        Piece::Bytes { bytes, from } => bytes.len() - from,
+        Piece::Tail { span, .. } => span.len as usize,
+        Piece::Pages { len, .. } => *len,
     }
 }
 

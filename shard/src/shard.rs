@@ -247,7 +247,7 @@ impl Shard {
         self.advance_committed();
         self.settle_replicas(now);
         self.open_gates();
-        self.answer_reads();
+        self.answer_reads(now);
         self.watches.expire(now.mono);
     }
 
@@ -357,7 +357,7 @@ impl Shard {
     }
 
     /// Answers fetches whose bytes came from the disk.
-    fn answer_reads(&mut self) {
+    fn answer_reads(&mut self, now: Now) {
         while let Some((token, found)) = self.engine.poll_lookup() {
             let (to, _) = self.take_reading(token);
             let answer = found.map_or_else(
@@ -367,7 +367,7 @@ impl Shard {
             self.answers.push_back((to, answer));
         }
         while let Some((token, read)) = self.engine.poll_read() {
-            let Err(read) = self.replica_read(token, read) else { continue };
+            let Err(read) = self.replica_read(now, token, read) else { continue };
             let (to, id) = self.take_reading(token);
             let answer = read.map_err(|error| refusal::read(&error)).and_then(|bytes| {
                 let DiskBytes { pages, from, len } = bytes;

@@ -172,9 +172,11 @@ impl Core {
                     None => self.recycle(pieces),
                 }
             }
-            PeerOutput::Break { peer, stream } => {
+            PeerOutput::Break { peer, dialled, stream } => {
+                let direction = if dialled { Direction::Out } else { Direction::In };
                 let broken = |line: &&mut Line| {
-                    (line.shard, line.peer, line.stream) == (shard, Some(peer), stream)
+                    (line.shard, line.peer) == (shard, Some(peer))
+                        && (line.direction, line.stream) == (direction, stream)
                 };
                 let conn = self.peers.lines().find(broken).map(|line| line.conn);
                 conn.into_iter().for_each(|conn| self.close_line(conn));
