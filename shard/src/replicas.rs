@@ -54,6 +54,7 @@ pub(crate) enum PeerOutput {
     },
     Break {
         peer: Placement,
+        dialled: bool,
         stream: StreamId,
     },
     Event(Event),

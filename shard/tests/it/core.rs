@@ -69,6 +69,7 @@ impl Node {
             default_partitions: 1,
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
+            peering: None,
             seed: 1,
         };
         let state = Arc::new(ClusterState::new(CLUSTER));

@@ -57,6 +57,7 @@ impl Host {
             default_partitions: 1,
             request_bytes_max: 16 << 20,
             fetch_bytes_max: 16 << 20,
+            peering: None,
             seed: 1,
         };
         let log = ClusterLog::new(LogSettings::alone(Uuid([1; 16]), NodeId(0)));
