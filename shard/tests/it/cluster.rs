@@ -111,7 +111,7 @@ impl Cluster {
             replication_factor: None,
             configs: Vec::new(),
         };
-        let command = cluster.state.plan(&topic).unwrap();
+        let command = cluster.state.plan(&topic).expect("it is in order");
         cluster.agree(&command);
         cluster.publish();
         cluster
@@ -151,7 +151,7 @@ impl Cluster {
         host.core = Some(Core::new(CoreId(0), Arc::new(layout), settings, state, engines));
         host.boot = None;
         self.run_until("it boots", |cluster| cluster.hosts[node].boot.is_some());
-        let Boot { journal, boot } = self.hosts[node].boot.unwrap();
+        let Boot { journal, boot } = self.hosts[node].boot.expect("it has booted");
         self.agree(&Command::ShardBooted {
             node: NodeId(node as u16),
             shard: SHARD,
@@ -173,7 +173,7 @@ impl Cluster {
 
     pub(crate) fn agree(&mut self, command: &Command) {
         let index = self.state.version().next();
-        self.state.apply(index, command).unwrap();
+        self.state.apply(index, command).expect("it is in order");
     }
 
     /// Tells every node that is not cut off.
@@ -195,7 +195,7 @@ impl Cluster {
 
     /// Node `node` is taken for dead, and `next` is chosen among those who answer a fence.
     pub(crate) fn fail_over(&mut self, node: usize, next: usize) {
-        let boot = self.hosts[node].boot.unwrap();
+        let boot = self.hosts[node].boot.expect("it has booted");
         let fenced = Command::ShardFenced { node: NodeId(node as u16), shard: SHARD, boot };
         self.agree(&fenced);
         let epoch = self.partition().epoch;
@@ -214,7 +214,8 @@ impl Cluster {
     /// The cluster log makes `next` the leader of the epoch that nobody leads.
     pub(crate) fn choose(&mut self, next: usize) {
         let partition = *self.partition();
-        let leader = Leader { placement: at(next), boot: self.hosts[next].boot.unwrap() };
+        let leader =
+            Leader { placement: at(next), boot: self.hosts[next].boot.expect("it has booted") };
         let (epoch, config_version) = (partition.epoch, partition.config_version);
         let chosen = vec![Chosen { partition: PARTITION, epoch, leader, config_version }];
         self.agree(&Command::LeadersChosen { chosen });
@@ -222,12 +223,12 @@ impl Cluster {
     }
 
     pub(crate) fn partition(&self) -> &replication::Partition {
-        &self.state.topics().by_number(PARTITION.topic).unwrap().partitions[0]
+        &self.state.topics().by_number(PARTITION.topic).expect("it exists").partitions[0]
     }
 
     pub(crate) fn engine(&self, node: usize) -> &Engine {
         let core = self.hosts[node].core.as_ref().expect("the node runs");
-        core.engines().next().unwrap().1
+        core.engines().next().expect("it has one shard").1
     }
 
     pub(crate) fn ask(&mut self, node: usize, ask: Ask) -> Question {

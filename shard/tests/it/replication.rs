@@ -13,7 +13,7 @@ fn log_ends(cluster: &Cluster) -> Vec<u64> {
 }
 
 fn committed(cluster: &Cluster, node: usize) -> Offset {
-    cluster.engine(node).committed(PARTITION).unwrap().0
+    cluster.engine(node).committed(PARTITION).expect("it is there").0
 }
 
 #[test]
