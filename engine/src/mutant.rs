@@ -15,12 +15,14 @@ macro_rules! mutants {
         impl Mutant {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Whether only a partition with several replicas shows the difference.
+            /// Whether only a partition with several replicas shows the difference: on a single
+            /// node nothing is promised to other nodes, and nothing is ever truncated.
             #[must_use]
             pub const fn needs_replicas(self) -> bool {
                 matches!(
                     self,
-                    Self::PromiseNotDurable
+                    Self::EvictCommittedProducerState
+                        | Self::PromiseNotDurable
                         | Self::ForgetCarriedPromise
                         | Self::PromiseIgnored
                         | Self::EpochOpenAcrossGap

@@ -10,6 +10,7 @@
 //! A write's bytes are taken when it completes, and must be those it was submitted with: memory
 //! that changes under a write in flight is a violation, not bad luck.
 
+mod crash;
 mod platter;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,7 +21,7 @@ use base::{
     Arena, Done, FileId, FileKind, Instant, IoError, Op, PAGE_BYTES, Page, ShardId, Span, Token,
 };
 
-use self::platter::{Fate, Platter, SECTOR_BYTES};
+use self::platter::{Platter, SECTOR_BYTES};
 use crate::knobs::Knobs;
 use crate::random::{MILLION, Random};
 use crate::trace::Trace;
@@ -57,6 +58,10 @@ pub struct Disk {
     /// Places written lately: where rot is most telling.
     recent: VecDeque<(FileId, usize)>,
     injected: Injected,
+    /// What the last failed write to each place would have left there, by its checksum.
+    refused: BTreeMap<(FileId, usize), u32>,
+    /// Where something was struck that had been written, and what was not written where it belongs.
+    strikes: Vec<Strike>,
     /// Pages that files may have together.
     pages_max: Option<u64>,
     full: bool,
@@ -69,6 +74,13 @@ pub struct Injected {
     pub errors: u64,
     /// Damage, misdirection, lies: what the model excludes.
     pub beyond: u64,
+}
+
+/// A place whose bytes are not, or may not be, what was written there last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strike {
+    pub file: FileId,
+    pub bytes: Range<usize>,
 }
 
 #[derive(Debug)]
@@ -92,6 +104,8 @@ impl Disk {
             writes: 0,
             recent: VecDeque::new(),
             injected: Injected::default(),
+            refused: BTreeMap::new(),
+            strikes: Vec::new(),
             pages_max: None,
             full: false,
         }
@@ -106,6 +120,11 @@ impl Disk {
     #[must_use]
     pub fn injected(&self) -> Injected {
         self.injected
+    }
+
+    /// The places struck since the last call.
+    pub fn take_strikes(&mut self) -> Vec<Strike> {
+        std::mem::take(&mut self.strikes)
     }
 
     /// Gives the disk so many pages and no more.
@@ -164,11 +183,24 @@ impl Disk {
         self.submitted += 1;
         let flight = Flight { op, submitted_crc, until: self.writes };
         self.in_flight.insert((at, self.submitted), flight);
-        if IN_FLIGHT_MAX < self.in_flight.len() {
-            let what = format!("{} operations in flight", self.in_flight.len());
-            return Err(Violation::new(Checker::Bounds, what));
-        }
-        Ok(())
+        self.check_limits(file.shard)
+    }
+
+    /// Whether no more is in flight than may be: of everything, and of one journal's frames.
+    fn check_limits(&self, shard: ShardId) -> Result<(), Violation> {
+        let is_frame = |flight: &&Flight| {
+            matches!(flight.op, Op::Write { file, .. }
+                if file.shard == shard && matches!(file.kind, FileKind::Segment(_)))
+        };
+        let frames = self.in_flight.values().filter(is_frame).count() as u64;
+        let what = if IN_FLIGHT_MAX < self.in_flight.len() {
+            format!("{} operations in flight", self.in_flight.len())
+        } else if self.knobs.window < frames {
+            format!("{frames} frames of shard {shard} in flight, K is {}", self.knobs.window)
+        } else {
+            return Ok(());
+        };
+        Err(Violation::new(Checker::Bounds, what))
     }
 
     /// Ends the operation that is due first, if one is due; says whose it was.
@@ -210,31 +242,6 @@ impl Disk {
         Ok(Some((shard, done)))
     }
 
-    /// The process dies: each write in flight reaches the device yet, in any order, or never. The
-    /// files stay locked until then, so no successor sees the difference.
-    pub fn kill(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
-        for write in self.abandon(memory) {
-            if self.random.chance(self.knobs.kill_cancel) {
-                trace.say(now, "cancelled a write", format_args!("{:?}", write.file));
-            } else {
-                trace.say(now, "landed a zombie write", format_args!("{:?}", write.file));
-                self.cache(&write, |_| true);
-            }
-        }
-    }
-
-    /// The power goes: what was volatile or in flight is kept, dropped or torn.
-    pub fn cut_power(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
-        for write in self.abandon(memory) {
-            self.cache(&write, |_| true);
-        }
-        let fates = self.draw_fates(now, trace);
-        for platter in self.files.values_mut() {
-            let fate = |_: &mut Random, write: u64| fates[&write];
-            platter.cut_power(&mut self.random, fate, self.knobs.cut_reorder);
-        }
-    }
-
     /// Flips a bit in a file for which `may_rot`, half of the time where something was written
     /// lately.
     pub fn rot(&mut self, now: Instant, may_rot: impl Fn(FileKind) -> bool, trace: &mut Trace) {
@@ -249,10 +256,16 @@ impl Disk {
             (*file, self.random.below(platter.len() as u64) as usize / PAGE_BYTES * PAGE_BYTES)
         };
         let at = at + self.random.below(PAGE_BYTES as u64) as usize;
+        self.rot_at(now, file, at, trace);
+    }
+
+    /// Flips a bit of byte `at` of a file.
+    pub fn rot_at(&mut self, now: Instant, file: FileId, at: usize, trace: &mut Trace) {
         let bit = self.random.below(8) as u32;
         self.injected.beyond += 1;
         trace.say(now, "rotted a bit", format_args!("{file:?} byte {at} bit {bit}"));
-        self.files.get_mut(&file).expect("files are never removed").rot(at, bit);
+        self.strikes.push(Strike { file, bytes: at..at + 1 });
+        self.platter(file).rot(at, bit);
     }
 
     fn write(
@@ -266,14 +279,23 @@ impl Disk {
         if self.random.chance(self.knobs.write_error) {
             trace.say(now, "failed a write", format_args!("{file:?} at {at}"));
             self.injected.errors += 1;
+            self.refused.insert((file, at), crc32c(&write.bytes));
             let mut random = self.random.fork();
             self.cache(&write, |_| random.chance(500_000));
             return Err(EIO);
+        }
+        if self.is_retry(&write) && self.random.chance(self.knobs.retry_lies) {
+            trace.say(now, "believed a retry", format_args!("{file:?} at {at}"));
+            self.cache(&write, |_| true);
+            let written = self.writes;
+            self.platter(file).forsake(written);
+            return Ok(());
         }
         if PAGE_BYTES < len && self.random.chance(self.knobs.write_short) {
             let got = self.random.below((len / PAGE_BYTES) as u64) as usize * PAGE_BYTES;
             trace.say(now, "cut a write short", format_args!("{file:?} at {at}, {got} bytes"));
             self.injected.errors += 1;
+            self.refused.insert((file, at), crc32c(&write.bytes));
             self.cache(&write, |sector| sector * SECTOR_BYTES < got);
             return Err(IoError::Short { wanted: len as u32, got: got as u32 });
         }
@@ -284,6 +306,7 @@ impl Disk {
             if stray != at && !self.is_busy(file, stray..stray + len) {
                 trace.say(now, "misdirected", format_args!("{file:?} from {at} to {stray}"));
                 self.injected.beyond += 1;
+                self.strikes.extend([stray, at].map(|at| Strike { file, bytes: at..at + len }));
                 write.at = stray;
             }
         }
@@ -294,6 +317,13 @@ impl Disk {
             self.cache(&write, |_| true);
         }
         Ok(())
+    }
+
+    /// Whether the same bytes were refused at the same place before: what fails is not clean, and a
+    /// device (or a page cache) that calls it so has nothing to do when it is written again.
+    fn is_retry(&self, write: &Landing) -> bool {
+        let refused = self.refused.get(&(write.file, write.at));
+        refused.is_some_and(|crc| *crc == crc32c(&write.bytes))
     }
 
     fn read(
@@ -309,6 +339,7 @@ impl Disk {
             let at = from + self.random.below(into.len() as u64) as usize;
             trace.say(now, "lost a sector", format_args!("{file:?} at {at}"));
             self.injected.beyond += 1;
+            self.strikes.push(Strike { file, bytes: at..at + 1 });
             self.platter(file).lose_sector(at);
         }
         match self.platter(file).read(from..from + into.len()) {
@@ -404,46 +435,6 @@ impl Disk {
         self.recent.push_back((file, at));
     }
 
-    /// Forgets what is in flight, and returns its writes in the order in which they land.
-    fn abandon(&mut self, memory: &impl Memory) -> Vec<Landing> {
-        let flights = std::mem::take(&mut self.in_flight).into_values();
-        let mut landings: Vec<_> = flights
-            .filter_map(|flight| match flight.op {
-                Op::Write { file, pos, span, .. } => {
-                    let bytes = memory.arena(file.shard).get(span).unwrap_or_default().to_vec();
-                    Some(Landing { file, at: pos as usize, bytes })
-                }
-                Op::WritePages { file, pos, pages, .. } => {
-                    let bytes = Page::bytes(&pages).to_vec();
-                    Some(Landing { file, at: pos as usize, bytes })
-                }
-                Op::Read { .. } | Op::Sync { .. } | Op::Create { .. } => None,
-            })
-            .collect();
-        self.random.shuffle(&mut landings);
-        landings
-    }
-
-    fn draw_fates(&mut self, now: Instant, trace: &mut Trace) -> BTreeMap<u64, Fate> {
-        let mut fates = BTreeMap::new();
-        for (file, platter) in &self.files {
-            for write in platter.volatile_writes() {
-                fates.entry(write).or_insert_with(|| {
-                    let (what, fate) = if self.random.chance(self.knobs.cut_drop) {
-                        ("dropped a write", Fate::Dropped)
-                    } else if self.random.chance(self.knobs.cut_tear) {
-                        ("tore a write", Fate::Torn)
-                    } else {
-                        ("kept a write", Fate::Kept)
-                    };
-                    trace.say(now, what, format_args!("{file:?}, write {write}"));
-                    fate
-                });
-            }
-        }
-        fates
-    }
-
     fn latency_ns(&mut self, op: &Op) -> u64 {
         let mean_us = match op {
             Op::Write { .. } | Op::WritePages { .. } => self.knobs.write_us,
@@ -527,128 +518,4 @@ fn check_frozen(token: Token, bytes: &[u8], submitted_crc: u32) -> Result<(), Vi
 }
 
 #[cfg(test)]
-mod tests {
-    use base::PageMemory;
-
-    use super::*;
-    use crate::knobs::Profile;
-
-    const FILE: FileId = FileId { shard: ShardId(0), kind: FileKind::Segment(1) };
-
-    /// A disk with one file of four pages on which nothing goes wrong.
-    fn disk() -> Disk {
-        let mut knobs = Knobs::draw(&mut Random::new(1), Profile::Model);
-        (knobs.cut_drop, knobs.kill_cancel) = (MILLION, 0);
-        let mut disk = Disk::new(&knobs, Random::new(2));
-        disk.heal();
-        disk.files.insert(FILE, Platter::zeroed(4 * PAGE_BYTES));
-        disk
-    }
-
-    struct Bench {
-        disk: Disk,
-        arena: Arena,
-        trace: Trace,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let arena = Arena::new(PageMemory::Heap(Page::boxed(8)));
-            Self { disk: disk(), arena, trace: Trace::default() }
-        }
-
-        fn sealed(&mut self, byte: u8) -> Span {
-            let mut draft = self.arena.draft(PAGE_BYTES as u32).unwrap();
-            self.arena.put(&mut draft, &[byte; PAGE_BYTES]).unwrap();
-            self.arena.seal(draft)
-        }
-
-        fn submit_write(&mut self, byte: u8, sync: bool) -> Span {
-            let span = self.sealed(byte);
-            let pin = self.arena.pin(span);
-            let op = Op::Write { tok: Token(1), file: FILE, pos: 0, span, pin, sync };
-            self.submit(op).unwrap();
-            span
-        }
-
-        fn submit(&mut self, op: Op) -> Result<(), Violation> {
-            self.disk.submit(Instant(0), op, &self.arena, &mut self.trace)
-        }
-
-        fn complete(&mut self) -> Option<Done> {
-            let end = Instant(u64::MAX);
-            self.disk.complete(end, &self.arena, &mut self.trace).unwrap().map(|(_, done)| done)
-        }
-
-        fn first_byte_after_cut(&mut self) -> u8 {
-            self.disk.cut_power(Instant(0), &self.arena, &mut self.trace);
-            self.disk.platter(FILE).read(0..1).unwrap()[0]
-        }
-    }
-
-    #[test]
-    fn only_a_synced_write_survives_the_worst_cut() {
-        let mut bench = Bench::new();
-        bench.submit_write(1, true);
-        assert!(matches!(bench.complete(), Some(Done::Wrote { res: Ok(()), .. })));
-        bench.submit_write(2, false);
-        assert!(matches!(bench.complete(), Some(Done::Wrote { res: Ok(()), .. })));
-        assert_eq!(bench.first_byte_after_cut(), 1);
-    }
-
-    #[test]
-    fn a_sync_submitted_beside_a_write_does_not_cover_it() {
-        let mut bench = Bench::new();
-        bench.submit_write(1, false);
-        bench.submit(Op::Sync { tok: Token(2), file: FILE }).unwrap();
-        while bench.complete().is_some() {}
-        assert_eq!(bench.first_byte_after_cut(), 0);
-        bench.submit_write(1, false);
-        bench.complete();
-        bench.submit(Op::Sync { tok: Token(2), file: FILE }).unwrap();
-        bench.complete();
-        assert_eq!(bench.first_byte_after_cut(), 1);
-    }
-
-    #[test]
-    fn a_killed_process_leaves_its_writes_in_the_cache() {
-        let mut bench = Bench::new();
-        bench.submit_write(3, true);
-        bench.disk.kill(Instant(0), &bench.arena, &mut bench.trace);
-        assert_eq!(bench.disk.platter(FILE).read(0..1).unwrap(), [3]);
-        assert_eq!(bench.first_byte_after_cut(), 0);
-    }
-
-    #[test]
-    fn memory_that_changes_in_flight_is_caught() {
-        let mut bench = Bench::new();
-        bench.submit_write(1, true);
-        bench.arena = Arena::new(PageMemory::Heap(Page::boxed(8)));
-        bench.sealed(2);
-        let seen = bench.disk.complete(Instant(u64::MAX), &bench.arena, &mut bench.trace);
-        assert_eq!(seen.unwrap_err().checker, Checker::Memory);
-    }
-
-    #[test]
-    fn an_operation_outside_its_file_is_caught() {
-        let mut bench = Bench::new();
-        let into = Page::boxed(2);
-        let pos = 3 * PAGE_BYTES as u64;
-        let seen = bench.submit(Op::Read { tok: Token(1), file: FILE, pos, into });
-        assert_eq!(seen.unwrap_err().checker, Checker::Disk);
-    }
-
-    #[test]
-    fn a_full_disk_refuses_files_until_it_heals() {
-        let mut bench = Bench::new();
-        bench.disk.limit(5);
-        let file = FileId { kind: FileKind::Bin(0), ..FILE };
-        let create = || Op::Create { tok: Token(1), file, bytes: 2 * PAGE_BYTES as u64 };
-        bench.submit(create()).unwrap();
-        assert!(matches!(bench.complete(), Some(Done::Created { res: Err(ENOSPC), .. })));
-        bench.disk.heal();
-        bench.submit(create()).unwrap();
-        assert!(matches!(bench.complete(), Some(Done::Created { res: Ok(()), .. })));
-        assert_eq!(bench.disk.files().len(), 2);
-    }
-}
+mod tests;

@@ -36,6 +36,9 @@ pub struct Host {
     random: Random,
     /// Operations that may still be submitted before the process dies between two of them.
     ops_to_live: Option<u64>,
+    /// The process dies as soon as the turn is over.
+    doomed: bool,
+    healed: bool,
     turns_at_once: u32,
     /// When something happens outside disk and timers.
     expected: Option<Instant>,
@@ -61,6 +64,8 @@ impl Host {
             trace,
             random: random.fork(),
             ops_to_live: None,
+            doomed: false,
+            healed: false,
             turns_at_once: 0,
             expected: None,
         }
@@ -92,6 +97,16 @@ impl Host {
         self.ops_to_live = ops;
     }
 
+    /// Lets the process die before anything else happens, unless nothing goes wrong any more.
+    pub fn doom(&mut self) {
+        self.doomed = !self.healed;
+    }
+
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
+        self.doomed
+    }
+
     /// Steps the wall clock, and only it.
     pub fn step_clock(&mut self, by_ms: i64) {
         self.wall_ahead_ms += by_ms;
@@ -104,12 +119,18 @@ impl Host {
     pub fn heal(&mut self) {
         self.say("HEALED", format_args!(""));
         self.disk.heal();
+        self.healed = true;
         self.wall_ahead_ms = self.wall_ahead_most_ms;
     }
 
     /// Flips a bit of a file for which `may_rot`.
     pub fn rot(&mut self, may_rot: impl Fn(FileKind) -> bool) {
         self.disk.rot(self.mono, may_rot, &mut self.trace);
+    }
+
+    /// Flips a bit of byte `at` of a file.
+    pub fn rot_at(&mut self, file: FileId, at: usize) {
+        self.disk.rot_at(self.mono, file, at, &mut self.trace);
     }
 
     /// Delivers some of the completions that are due, ends the turn, and submits what it asks for.
@@ -174,6 +195,7 @@ impl Host {
     /// The time until the next process starts.
     fn rest(&mut self) {
         self.ops_to_live = None;
+        self.doomed = false;
         self.expected = None;
         self.turns_at_once = 0;
         self.mono = self.mono.plus(Duration::from_micros(self.random.within(1_000..=100_000)));

@@ -142,6 +142,16 @@ knobs! {
     misdirect: |swarm| swarm.beyond(&[300, 3_000]),
     /// Of a million syncs and synced writes, how many lie.
     lying_flush: |swarm| swarm.beyond(&[10_000, 1_000_000]),
+
+    /// Of a million writes that failed and are tried again in the same place, how many then succeed
+    /// without ever becoming stable.
+    retry_lies: |swarm| swarm.of(&[0, 500_000, 1_000_000]),
+    /// 1: a journal's owner fills the reserve as well, all but what the next start needs to be told.
+    brimful: |swarm| swarm.often(&[1]),
+    /// Of a million first writes to a recycled segment, how many are the last of a journal's life.
+    wrap_crash: |swarm| swarm.often(&[50_000, 500_000]),
+    /// Of a million ends of a journal's life, how many strike one of the newest frames.
+    end_rot: |swarm| swarm.beyond(&[200_000, 1_000_000]),
 }
 
 /// Draws values in the manner of the swarm.
@@ -179,7 +189,7 @@ impl Knobs {
     /// Whether a fault may strike that a single copy cannot survive.
     #[must_use]
     pub fn is_beyond_model(&self) -> bool {
-        [self.read_error, self.bit_rot, self.misdirect, self.lying_flush]
+        [self.read_error, self.bit_rot, self.misdirect, self.lying_flush, self.end_rot]
             .iter()
             .any(|rate| 0 < *rate)
     }

@@ -54,7 +54,7 @@ pub trait World {
     fn is_closed(&self, machine: &Self::Machine) -> bool;
 
     /// The process is gone: what was not acked is open.
-    fn ended(&mut self, machine: Self::Machine);
+    fn ended(&mut self, host: &mut Host, machine: Self::Machine);
 
     /// Looks at everything, in a life in which nothing goes wrong any more; called after each turn
     /// until it says that it is done.
@@ -184,7 +184,7 @@ impl<'a, W: World> Life<'a, W> {
                     return Ok(Standing::Over);
                 }
                 self.world.observe(self.host, &mut self.machine)?;
-                Ok(Standing::Open)
+                Ok(if self.host.is_doomed() { Standing::Over } else { Standing::Open })
             }
             Phase::Stopped(why) => {
                 self.host.say("STOPPED", format_args!("{why}"));
@@ -203,7 +203,7 @@ impl<'a, W: World> Life<'a, W> {
         } else {
             self.host.kill(&self.machine);
         }
-        self.world.ended(self.machine);
+        self.world.ended(self.host, self.machine);
         Ok(())
     }
 

@@ -23,11 +23,17 @@ pub struct Caught {
     pub violation: Violation,
 }
 
-/// The names of all mutants that a world of ours can show: none has replicas yet, and those that
-/// need them are hunted by the engine's model (`engine/tests/model`).
+/// The names of all mutants that a world of ours can show: none has replicas yet.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let ours = Mutant::ALL.iter().filter(|mutant| !mutant.needs_replicas());
     ours.map(|mutant| mutant.name())
+}
+
+/// The names of all others: without replicas nobody could tell, so the engine's model
+/// (`engine/tests/model`), which truncates and promises as a replica does, must catch them.
+pub fn names_for_replicas() -> impl Iterator<Item = &'static str> {
+    let others = Mutant::ALL.iter().filter(|mutant| mutant.needs_replicas());
+    others.map(|mutant| mutant.name())
 }
 
 /// Tries `mutant` on the plans known to catch it, then hunts it in `worlds`.

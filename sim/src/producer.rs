@@ -18,6 +18,8 @@ pub struct Producer {
     pub partition: PartitionId,
     identity: Option<Identity>,
     next_order: u64,
+    /// Connections lost so far.
+    lost: u32,
     /// Made and not yet answered, in order.
     outstanding: VecDeque<Outstanding>,
 }
@@ -54,7 +56,7 @@ impl Producer {
     pub fn new(number: u32, partition: PartitionId, idempotent: bool) -> Self {
         let identity = idempotent.then_some(Identity::numbered(number));
         let outstanding = VecDeque::new();
-        Self { number, partition, identity, next_order: 0, outstanding }
+        Self { number, partition, identity, next_order: 0, lost: 0, outstanding }
     }
 
     #[must_use]
@@ -115,8 +117,12 @@ impl Producer {
                 builder.build_with(0, identity.id, identity.epoch, sequence)
             }
         };
-        let (producer, order) = (self.number, self.next_order);
-        let sender = Sender { producer, order, idempotent: self.identity.is_some() };
+        let sender = Sender {
+            producer: self.number,
+            order: self.next_order,
+            connection: self.lost,
+            idempotent: self.identity.is_some(),
+        };
         self.next_order += 1;
         let batch = Batch::parse(&bytes).expect("a built batch is one");
         let id = ledger.send(self.partition, sender, &batch);
@@ -171,6 +177,7 @@ impl Producer {
     /// The broker is gone: an idempotent producer will send again what has no answer; another
     /// never learns.
     pub fn disconnected(&mut self) {
+        self.lost += 1;
         if self.identity.is_none() {
             self.outstanding.clear();
         }

@@ -29,6 +29,16 @@ pub struct Report {
     pub lasted: Duration,
 }
 
+impl Report {
+    /// Checker C13: `again` is of the same plan, so it must tell the same history.
+    pub fn check_repeats(&self, again: &Self) -> Result<(), Violation> {
+        if self.hash == again.hash {
+            return Ok(());
+        }
+        Err(Violation::new(Checker::Determinism, "two histories of one seed".to_owned()))
+    }
+}
+
 /// Runs `plan`; with `print`, tells what happens as it happens.
 #[must_use]
 pub fn run(plan: &Plan, print: bool) -> Report {

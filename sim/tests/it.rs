@@ -4,6 +4,7 @@
 use sim::knobs::Profile;
 use sim::plan::{Plan, WorldKind};
 use sim::run::run;
+use sim::violation::Checker;
 use sim::{corpus, mutants};
 
 #[test]
@@ -23,6 +24,36 @@ fn a_seed_has_one_history() {
         let again: Vec<_> = (1..6).map(|seed| run(&plan(seed), false).hash).collect();
         assert_eq!(hashes, again);
         assert_ne!(hashes[0], hashes[1], "different seeds tell different stories");
+    }
+}
+
+#[test]
+fn another_history_of_a_seed_is_seen() {
+    let report = |seed| run(&Plan::new(WorldKind::Journal, Profile::Model, seed), false);
+    assert_eq!(report(3).check_repeats(&report(3)), Ok(()));
+    let differs = report(3).check_repeats(&report(4)).unwrap_err();
+    assert_eq!(differs.checker, Checker::Determinism);
+}
+
+/// One mutant for each checker that a mutant of one node can trip.
+#[test]
+fn checkers_see_the_mutants_that_were_planted_for_them() {
+    let seen = |mutant: &str| {
+        let caught = mutants::catch(mutant, WorldKind::ALL, 1, 0).unwrap();
+        caught
+            .unwrap_or_else(|| panic!("{mutant} escapes the plan that caught it"))
+            .violation
+            .checker
+    };
+    let known = [
+        ("ack-before-durable", Checker::Durable),
+        ("corrupt-as-end", Checker::Retention),
+        ("window-ignored", Checker::Bounds),
+        ("reuse-tail-under-pin", Checker::Memory),
+        ("forget-carried-state", Checker::Halt),
+    ];
+    for (mutant, checker) in known {
+        assert_eq!(seen(mutant), checker, "{mutant}");
     }
 }
 

@@ -400,7 +400,7 @@ impl World for EngineWorld {
         engine.is_closed()
     }
 
-    fn ended(&mut self, _engine: Engine) {
+    fn ended(&mut self, _: &mut Host, _engine: Engine) {
         self.waiting.clear();
         self.deletions.clear();
         self.ledger.restarted();

@@ -6,8 +6,10 @@
 //!                       start                          durable
 //! ```
 //! After every start the frames that recovery returns must be, entry by entry, what was appended:
-//! from a start no later than the owner's to a cut behind all that was ever called durable.
+//! from a start no later than the owner's to a cut behind all that was ever called durable. Of what
+//! strikes a single frame recovery must say which one it was, and blame no other.
 
+mod frames;
 mod machine;
 
 use std::collections::BTreeMap;
@@ -17,8 +19,11 @@ use base::{Epoch, Offset, Page, PageMemory, PartitionId, Seq, ShardId, TopicNumb
 use engine::Planted;
 use engine::journal::table::Row;
 use engine::journal::verdict::{Evidence, Verdict};
-use engine::journal::{EntryKind, JournalConfig, JournalFull, NewEntry, RecoveredEntry};
+use engine::journal::{
+    EntryKind, JournalConfig, JournalFull, NewEntry, RecoveredEntry, RecoveryReport,
+};
 
+use self::frames::Frames;
 use self::machine::{JournalMachine, Stage};
 use crate::host::Host;
 use crate::knobs::Knobs;
@@ -38,10 +43,13 @@ pub struct JournalWorld {
     random: Random,
     config: JournalConfig,
     /// What each frame was given, frames that may not have reached the disk included.
-    frames: BTreeMap<Seq, Vec<Noted>>,
+    entries: BTreeMap<Seq, Vec<Noted>>,
+    frames: Frames,
     next_entry: u64,
     /// The newest frame with entries that was called durable.
     acked: Seq,
+    /// The newest frame of all that was called durable.
+    durable: Seq,
     /// The oldest frame that the owner needs.
     needed: Seq,
     /// Something was acked since bits last rotted.
@@ -65,9 +73,11 @@ impl JournalWorld {
             config: config(knobs, random.draw(), planted),
             knobs: knobs.clone(),
             random,
-            frames: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            frames: Frames::default(),
             next_entry: 0,
             acked: Seq(0),
+            durable: Seq(0),
             needed: Seq(1),
             fresh_ack: false,
             beyond: false,
@@ -76,7 +86,7 @@ impl JournalWorld {
     }
 
     fn append(&mut self, host: &mut Host, machine: &mut JournalMachine) -> Option<Seq> {
-        if CONTROL_ONLY_PERCENT <= machine.occupancy_percent() {
+        if self.is_full(machine) {
             self.release(host, machine);
             return None;
         }
@@ -88,7 +98,7 @@ impl JournalWorld {
                 let number = self.next_entry;
                 host.say("appended", format_args!("entry {number} in frame {}", placed.seq));
                 self.next_entry += 1;
-                let frame = self.frames.entry(placed.seq).or_default();
+                let frame = self.entries.entry(placed.seq).or_default();
                 assert_eq!(frame.len(), placed.entry as usize, "entries are numbered in order");
                 frame.push(Noted { entry, payload });
                 Some(placed.seq)
@@ -101,6 +111,15 @@ impl JournalWorld {
                 None
             }
         }
+    }
+
+    /// Whether the owner has to need less before it goes on. A new start must stand in two frames
+    /// before it frees anything, so two always find room.
+    fn is_full(&self, machine: &JournalMachine) -> bool {
+        if self.knobs.brimful == 0 {
+            return CONTROL_ONLY_PERCENT <= machine.occupancy_percent();
+        }
+        machine.room_bytes() < self.config.frame_max_bytes + 2 * PAGE
     }
 
     fn draw_entry(&mut self) -> NewEntry {
@@ -153,7 +172,7 @@ impl JournalWorld {
             }
         }
         for (seq, entries) in &returned {
-            let appended = self.frames.get(seq).map_or(&[][..], Vec::as_slice);
+            let appended = self.entries.get(seq).map_or(&[][..], Vec::as_slice);
             let genuine = match self.beyond {
                 false => appended == entries,
                 true => entries.iter().all(|entry| appended.contains(entry)),
@@ -163,7 +182,7 @@ impl JournalWorld {
                 return Err(durable(what));
             }
         }
-        let lost = self.frames.range(start..cut).find(|(seq, _)| !returned.contains_key(seq));
+        let lost = self.entries.range(start..cut).find(|(seq, _)| !returned.contains_key(seq));
         match lost {
             Some((seq, _)) if !self.beyond => {
                 Err(durable(format!("frame {seq} did not come back")))
@@ -177,11 +196,54 @@ impl JournalWorld {
             let needed = self.needed;
             return Err(durable(format!("recovery starts at {start}, {needed} is needed")));
         }
-        // A drive that lies about flushes can lose a tail that nobody else remembers.
-        if cut <= self.acked && self.knobs.lying_flush == 0 {
+        // A drive that lies about flushes can lose a tail that nobody else remembers, and damage of
+        // a frame that no other testifies for looks like a tear.
+        let nobody_knows = 0 < self.knobs.lying_flush
+            || self.frames.is_struck(cut) && !self.frames.testify(cut, self.durable);
+        if cut <= self.acked && !nobody_knows {
             return Err(durable(format!("the log ends before {cut}, {} was acked", self.acked)));
         }
         Ok(())
+    }
+
+    /// No frame is called damaged that nothing has struck. Where several were struck, those between
+    /// them may be beyond proof.
+    fn check_blame(&self, report: &RecoveryReport) -> Result<(), Violation> {
+        if 0 < self.knobs.lying_flush || 1 < self.frames.struck_since(self.needed) {
+            return Ok(());
+        }
+        let blamed = report.damage.iter().flat_map(|damage| damage.first.0..=damage.last.0);
+        match blamed.map(Seq).find(|seq| !self.frames.is_struck(*seq)) {
+            None => Ok(()),
+            Some(seq) => Err(durable(format!("frame {seq} is called damaged, and is not"))),
+        }
+    }
+
+    /// Notes what went to the disk, and then what struck it there.
+    fn watch(&mut self, host: &mut Host, machine: &mut JournalMachine) {
+        for frame in machine.take_sent() {
+            if self.frames.wraps(&frame) && self.random.chance(self.knobs.wrap_crash) {
+                host.doom();
+            }
+            self.frames.sent(frame);
+        }
+        self.note_strikes(host);
+    }
+
+    fn note_strikes(&mut self, host: &mut Host) {
+        host.disk.take_strikes().iter().for_each(|strike| self.frames.strike(strike));
+    }
+
+    /// Something damages one of the newest frames that are needed while no process looks.
+    fn strike_newest(&mut self, host: &mut Host) {
+        let newest = self.durable.0.saturating_sub(self.random.below(3));
+        let Some(frame) = self.frames.get(Seq(newest)).filter(|frame| self.needed <= frame.seq)
+        else {
+            return;
+        };
+        let at = frame.at + self.random.below(frame.len as u64) as usize;
+        host.rot_at(frame.file, at);
+        self.note_strikes(host);
     }
 }
 
@@ -221,22 +283,33 @@ impl World for JournalWorld {
         let (report, entries) = machine.take_recovered();
         let (verdict, start, cut) = (report.verdict, report.start, report.cut);
         host.say("recovered", format_args!("{verdict:?} from {start} to {cut}"));
-        report.rows.iter().for_each(|row| host.say(row_name(*row), format_args!("")));
+        say_rows(host, &report);
         if matches!(verdict, Verdict::Corrupt { .. }) && !self.beyond {
             return Err(Violation::new(Checker::Halt, format!("{verdict:?} of a sound disk")));
         }
+        self.note_strikes(host);
         self.check_ends(start, cut)?;
+        self.check_blame(&report)?;
         self.check_entries(machine, &entries, (start, cut))?;
-        self.frames.split_off(&cut);
+        self.entries.split_off(&cut);
+        self.frames.cut(cut);
         self.acked = self.acked.min(Seq(cut.0 - 1));
+        self.durable = Seq(cut.0 - 1);
         Ok(())
     }
 
     fn observe(&mut self, host: &mut Host, machine: &mut JournalMachine) -> Result<(), Violation> {
         self.beyond |= 0 < host.disk.injected().beyond;
+        self.watch(host, machine);
         let Stage::Open(journal) = &machine.stage else { return Ok(()) };
         let durable = journal.durable_seq();
-        let newest = self.frames.range(..=durable).next_back().map_or(Seq(0), |(seq, _)| *seq);
+        self.durable = self.durable.max(durable);
+        let ahead = journal.open_seq().0 - 1 - durable.0;
+        if self.knobs.window < ahead {
+            let what = format!("{ahead} frames beyond {durable}, K is {}", self.knobs.window);
+            return Err(Violation::new(Checker::Bounds, what));
+        }
+        let newest = self.entries.range(..=durable).next_back().map_or(Seq(0), |(seq, _)| *seq);
         if self.acked < newest {
             host.say("acked", format_args!("frames up to {newest}"));
             self.acked = newest;
@@ -276,9 +349,16 @@ impl World for JournalWorld {
         matches!(&machine.stage, Stage::Open(journal) if journal.is_sealed())
     }
 
-    fn ended(&mut self, machine: JournalMachine) {
+    fn ended(&mut self, host: &mut Host, mut machine: JournalMachine) {
+        self.watch(host, &mut machine);
+        if let Some(report) = machine.take_refusal() {
+            say_rows(host, &report);
+        }
         if let Stage::Open(journal) = machine.stage {
-            self.frames.split_off(&journal.open_seq());
+            self.entries.split_off(&journal.open_seq());
+        }
+        if self.random.chance(self.knobs.end_rot) && self.knobs.lying_flush == 0 {
+            self.strike_newest(host);
         }
     }
 
@@ -309,6 +389,10 @@ fn config(knobs: &Knobs, id: u64, planted: Planted) -> JournalConfig {
         planted,
         ..JournalConfig::new(ShardId(0), id)
     }
+}
+
+fn say_rows(host: &mut Host, report: &RecoveryReport) {
+    report.rows.iter().for_each(|row| host.say(row_name(*row), format_args!("")));
 }
 
 fn row_name(row: Row) -> &'static str {

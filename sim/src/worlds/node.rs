@@ -347,7 +347,7 @@ impl World for NodeWorld {
         node.is_stopped()
     }
 
-    fn ended(&mut self, _node: NodeMachine) {
+    fn ended(&mut self, _: &mut Host, _node: NodeMachine) {
         self.wire.clear();
         self.admin.disconnected();
         self.catalogue.disconnected();

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use base::{Arena, Done, FileId, Instant, Now, Op, PageMemory, Seq, ShardId, Span};
+use base::{Arena, Done, FileId, Instant, Now, Op, PAGE_BYTES, PageMemory, Seq, ShardId, Span};
 use engine::journal::verdict::Evidence;
 use engine::journal::{
-    Journal, JournalConfig, JournalFull, NewEntry, Placed, RecoveredEntry, Recovery, RecoveryReport,
+    Head, Journal, JournalConfig, JournalFull, NewEntry, Occupancy, Placed, Probe, RecoveredEntry,
+    Recovery, RecoveryReport,
 };
 
+use super::frames::SentFrame;
 use crate::disk::Memory;
 use crate::host::Hosted;
 
@@ -17,8 +19,12 @@ use crate::host::Hosted;
 pub struct JournalMachine {
     pub(super) stage: Stage,
     pub(super) arena: Arena,
+    journal_id: u64,
+    segment_bytes: u32,
     /// Frames in memory, oldest first, by their first bytes.
     held: VecDeque<(Seq, Span)>,
+    /// Frames that went to the disk and nobody has noted yet.
+    sent: Vec<SentFrame>,
     recovered: Option<(RecoveryReport, Vec<RecoveredEntry>)>,
 }
 
@@ -36,11 +42,15 @@ impl JournalMachine {
         files: &[(FileId, u64)],
         evidence: Evidence,
     ) -> Self {
+        let (journal_id, segment_bytes) = (config.id, config.segment_bytes);
         let recovery = Recovery::new(config, files, evidence);
         let mut machine = Self {
             stage: Stage::Recovering(Box::new(recovery)),
             arena: Arena::new(memory),
+            journal_id,
+            segment_bytes,
             held: VecDeque::new(),
+            sent: Vec::new(),
             recovered: None,
         };
         machine.settle();
@@ -69,6 +79,15 @@ impl JournalMachine {
         }
     }
 
+    /// Bytes that frames find now, the reserve included.
+    pub(super) fn room_bytes(&self) -> u32 {
+        let Stage::Open(journal) = &self.stage else { return 0 };
+        let Occupancy { used_bytes, free_segments, .. } = journal.occupancy();
+        let used = used_bytes.next_multiple_of(PAGE_BYTES as u64) as u32;
+        let left = used.next_multiple_of(self.segment_bytes) - used;
+        u32::from(free_segments) * self.segment_bytes + left
+    }
+
     /// Memory before frame `seq` is not needed.
     pub(super) fn release_before(&mut self, seq: Seq) {
         while self.held.front().is_some_and(|(held, _)| *held < seq) {
@@ -80,9 +99,31 @@ impl JournalMachine {
         }
     }
 
+    /// The frames that went to the disk since the last call.
+    pub(super) fn take_sent(&mut self) -> Vec<SentFrame> {
+        mem::take(&mut self.sent)
+    }
+
     /// What recovery found. Panics if asked twice.
     pub(super) fn take_recovered(&mut self) -> (RecoveryReport, Vec<RecoveredEntry>) {
         self.recovered.take().expect("recovery ends once")
+    }
+
+    /// The frame that `op` writes.
+    fn frame_in(&self, op: &Op) -> Option<SentFrame> {
+        let Op::Write { file, pos, span, .. } = op else { return None };
+        let bytes = self.arena.get(*span).expect("a frame under way is held");
+        let Probe::Head(Head { stamp, .. }) = Head::probe(bytes, self.journal_id) else {
+            panic!("a write that is no frame: {op:?}");
+        };
+        let (at, len) = (*pos as usize, bytes.len());
+        Some(SentFrame { seq: stamp.seq, durable: stamp.durable, file: *file, at, len })
+    }
+
+    /// What recovery found if it was no log to go on with.
+    pub(super) fn take_refusal(&mut self) -> Option<RecoveryReport> {
+        let stopped = matches!(self.stage, Stage::Stopped(_));
+        self.recovered.take_if(|_| stopped).map(|(report, _)| report)
     }
 
     fn settle(&mut self) {
@@ -128,7 +169,11 @@ impl Hosted for JournalMachine {
     fn poll_op(&mut self) -> Option<Op> {
         match &mut self.stage {
             Stage::Recovering(recovery) => recovery.poll_op(),
-            Stage::Open(journal) => journal.poll_op(),
+            Stage::Open(journal) => {
+                let op = journal.poll_op()?;
+                self.sent.extend(self.frame_in(&op));
+                Some(op)
+            }
             Stage::Stopped(_) => None,
         }
     }

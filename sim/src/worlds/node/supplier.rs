@@ -67,6 +67,11 @@ impl Supplier {
         if !self.line.is_connected(scene.wire) {
             self.disconnected();
             let place = scene.place_for(self.producer.partition);
+            let partition = self.producer.partition;
+            scene.host.say(
+                "connected",
+                format_args!("a producer of {partition}, core and port {place:?}"),
+            );
             self.line.connect(scene.host.now(), scene.node, scene.wire, place);
         }
         if !self.identified {
