@@ -14,7 +14,7 @@ mod arrivals;
 mod health;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::{Instant, NodeId, ShardId};
 
@@ -34,6 +34,8 @@ pub const SUSPECT_MIN_BARE_METAL: Duration = Duration::from_millis(100);
 const PRE_FENCE_WAIT: Duration = Duration::from_millis(50);
 /// How long a shard that was fenced must be heard from before it counts as returned.
 const RETURN_AFTER: Duration = Duration::from_secs(1);
+/// How long a shard must be heard from before it is given back what it led before.
+const STEADY_AFTER: Duration = Duration::from_secs(1);
 /// If this node itself did nothing for so long, it has no right to complain of silence.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +47,11 @@ pub struct Detector {
     leading: bool,
     nodes: BTreeMap<NodeId, Arrivals>,
     shards: BTreeMap<Placement, Watched>,
+    /// Nodes that are about to stop.
+    leaving: BTreeSet<NodeId>,
+    /// Who led the cluster log before, and when it was heard last: it was missed, and is suspected
+    /// without a second wait.
+    missed: Option<(NodeId, Instant)>,
     /// Counts questions.
     round: u64,
     last_turn: Option<Instant>,
@@ -89,16 +96,19 @@ impl Detector {
             leading: false,
             nodes: BTreeMap::new(),
             shards: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            missed: None,
             round: 0,
             last_turn: None,
             orders: VecDeque::new(),
         }
     }
 
-    /// This node leads the cluster log from now on: everyone has as long as ever to be heard.
-    pub fn lead(&mut self) {
+    /// This node leads the cluster log from now on: everyone has as long as ever to be heard, but
+    /// for the leader before, which was heard then for the last time.
+    pub fn lead(&mut self, missed: Option<(NodeId, Instant)>) {
         self.resign();
-        self.leading = true;
+        (self.leading, self.missed) = (true, missed);
     }
 
     /// It does so no more.
@@ -114,6 +124,11 @@ impl Detector {
 
     pub fn heartbeat(&mut self, now: Instant, node: NodeId, heartbeat: &Heartbeat) {
         self.heard(now, node);
+        if heartbeat.leaves {
+            self.leaving.insert(node);
+        } else {
+            self.leaving.remove(&node);
+        }
         for Beat { shard, boot, silent_ms, slow } in &heartbeat.beats {
             let at = Placement { node, shard: *shard };
             let Some(watched) = self.shards.get_mut(&at).filter(|known| known.boot == *boot) else {
@@ -127,7 +142,8 @@ impl Detector {
 
     /// Takes what `node` knows of a suspect.
     pub fn answered(&mut self, node: NodeId, answer: &PreFenceAnswer) {
-        let lately = self.threshold(answer.suspect.node);
+        // By the time it is asked for, a death is as long ago as the silence that gave rise to it.
+        let lately = self.threshold(answer.suspect.node) / 2;
         let Some(watched) = self.shards.get_mut(&answer.suspect) else { return };
         let Some(question) = watched.question.as_mut() else { return };
         if question.round != answer.round {
@@ -160,6 +176,23 @@ impl Detector {
         for at in self.shards.keys().copied().collect::<Vec<_>>() {
             self.look_at(now, state, at);
         }
+    }
+
+    /// Whether the node is about to stop.
+    #[must_use]
+    pub fn is_leaving(&self, node: NodeId) -> bool {
+        self.leaving.contains(&node)
+    }
+
+    /// Whether the shard has been heard from for a while, and is not known to be slow or to leave.
+    #[must_use]
+    pub fn is_steady(&self, now: Instant, at: Placement) -> bool {
+        let steady = |watched: &Watched| {
+            watched.question.is_none()
+                && watched.slow == Slow::default()
+                && STEADY_AFTER <= now.since(watched.steady)
+        };
+        !self.is_leaving(at.node) && self.shards.get(&at).is_some_and(steady)
     }
 
     #[must_use]
@@ -205,10 +238,13 @@ impl Detector {
         self.shards.retain(|at, watched| {
             state.shard(*at).is_ok_and(|shard| shard.boot == Some(watched.boot))
         });
+        let missed = self.missed.take();
         for node in state.nodes() {
             for (shard, at) in node.shards.iter().zip(node.placements()) {
                 if let Some(boot) = shard.boot {
-                    self.shards.entry(at).or_insert_with(|| Watched::new(now, boot));
+                    let missed = missed.filter(|(missed, _)| *missed == at.node);
+                    let since = missed.map_or(now, |(_, heard)| heard);
+                    self.shards.entry(at).or_insert_with(|| Watched::new(since, boot));
                 }
             }
         }
@@ -241,7 +277,7 @@ impl Detector {
                 Some(question) => {
                     if question.may_settle(now) && question.convicts(state, at) {
                         self.propose(Command::ShardFenced { node, shard, boot });
-                    } else if threshold.max(PRE_FENCE_WAIT) <= now.since(question.asked) {
+                    } else if (threshold / 2).max(PRE_FENCE_WAIT) <= now.since(question.asked) {
                         self.ask(now, state, at, boot);
                     }
                 }

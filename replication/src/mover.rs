@@ -4,7 +4,7 @@
 //! Every function here reads a state and says what to propose next; nothing is remembered, so that
 //! any control leader goes on where the one before stopped.
 
-use base::{Epoch, PartitionId};
+use base::{Epoch, NodeId, PartitionId};
 
 use crate::control_message::Reports;
 use crate::leadership::{Chosen, HandOver, Opened};
@@ -70,6 +70,46 @@ pub fn follow_up(state: &ClusterState) -> Vec<Command> {
     }
     let mut commands = Vec::new();
     push(&mut commands, joined.into_iter(), |chosen| Command::ReassignmentsJoined { chosen });
+    push(&mut commands, wanted.into_iter(), |hand_overs| Command::HandOversWanted { hand_overs });
+    commands
+}
+
+/// Leaders that are to go: those of nodes that leave, those that stopped for a successor that is gone
+/// meanwhile, and those whose partition prefers another who is ready. At most `most` at a time.
+#[must_use]
+pub fn relieve(
+    state: &ClusterState,
+    leaves: impl Fn(NodeId) -> bool,
+    is_ready: impl Fn(Placement) -> bool,
+    most: usize,
+) -> Vec<Command> {
+    let (mut under_way, mut wanted) = (0, Vec::new());
+    let is_heir = |to: Placement| state.is_up(to) && !leaves(to.node);
+    for topic in state.topics().iter() {
+        for (id, partition) in topic.partition_ids().zip(&topic.partitions) {
+            let Some(leader) = partition.leader.filter(|_| partition.sole().is_none()) else {
+                continue;
+            };
+            if partition.successor.is_some_and(is_heir) {
+                under_way += 1;
+                continue;
+            }
+            let must = partition.successor.is_some() || leaves(leader.placement.node);
+            let heir =
+                |to: &Placement| *to != leader.placement && partition.counts(*to) && is_heir(*to);
+            let preferred = Some(partition.preferred()).filter(heir);
+            let to = if must {
+                let heirs: Vec<_> = partition.members().filter(heir).collect();
+                preferred.or_else(|| heirs.get(id.index as usize % heirs.len().max(1)).copied())
+            } else {
+                let may = partition.reassignment.is_none();
+                preferred.filter(|preferred| may && is_ready(*preferred))
+            };
+            wanted.extend(to.map(|to| HandOver { partition: id, epoch: partition.epoch, to }));
+        }
+    }
+    let mut commands = Vec::new();
+    wanted.truncate(most.saturating_sub(under_way));
     push(&mut commands, wanted.into_iter(), |hand_overs| Command::HandOversWanted { hand_overs });
     commands
 }

@@ -4,8 +4,9 @@
 use crate::proposal::{PARTITIONS_MAX, Place};
 use crate::{ClusterState, Placement, Rejected, Replicas};
 
-/// Replicas of a topic that names no number, where there are as many nodes.
-pub(crate) const DEFAULT_REPLICATION_FACTOR: u16 = 3;
+/// Replicas of a topic that names no number, in a cluster of so many nodes or more. With two of two
+/// the loss of either would stop it: smaller clusters have one.
+const DEFAULT_REPLICATION_FACTOR: u16 = 3;
 
 /// The loads of all shards while replicas are added to them.
 #[derive(Debug)]
@@ -25,10 +26,12 @@ struct Candidate {
 }
 
 impl ClusterState {
-    /// Replicas of a topic that names no number.
+    /// Replicas of a topic that names no number. Voters count before they are registered: a topic
+    /// made at the birth of a cluster waits for nodes rather than to do without replicas.
     #[must_use]
     pub fn default_replication_factor(&self) -> u16 {
-        DEFAULT_REPLICATION_FACTOR.min(self.nodes().count() as u16).max(1)
+        let nodes = self.nodes().count().max(self.voters().len());
+        if nodes < usize::from(DEFAULT_REPLICATION_FACTOR) { 1 } else { DEFAULT_REPLICATION_FACTOR }
     }
 }
 

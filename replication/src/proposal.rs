@@ -20,8 +20,8 @@ pub enum Proposal {
         /// Drawn by the proposer.
         uuid: Uuid,
         partitions: NewPartitions,
-        /// Of partitions that are counted; `None` for as many as there are nodes, up to
-        /// [`crate::placer::DEFAULT_REPLICATION_FACTOR`].
+        /// Of partitions that are counted; `None` for
+        /// [`ClusterState::default_replication_factor`].
         replication_factor: Option<u16>,
         configs: Vec<(String, String)>,
     },

@@ -27,6 +27,8 @@ use crate::{
 
 /// How long leaders wait for the cluster log before they repeat themselves.
 const REPEAT: Duration = Duration::from_millis(100);
+/// Partitions that change their leader by hand-over at a time, so that each is held up shortly.
+const HAND_OVERS_MAX: usize = 64;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -39,12 +41,22 @@ pub struct Steward {
     /// When shards of this node last heard from shards of others.
     hearsay: BTreeMap<Placement, (Boot, Instant)>,
     reports: Reports,
+    /// When nodes were heard last, by any message.
+    heard: BTreeMap<NodeId, Instant>,
+    /// Who led the cluster log before this node knew of nobody, or of itself.
+    followed: Option<NodeId>,
+    /// Boots that supervisors saw die, while this node did not lead: whoever leads next must know.
+    deaths: BTreeMap<Placement, Boot>,
+    /// This node is about to stop.
+    leaves: bool,
     /// Who fenced in this term.
     fencer: Option<(Term, NodeId)>,
     next_beat: Instant,
     next_report: Instant,
     /// The proposed state whose moves were looked at last.
     moved: Option<LogIndex>,
+    /// When leaders are looked at again though the state is the same.
+    next_relief: Instant,
     outputs: VecDeque<Stewarding>,
 }
 
@@ -90,10 +102,15 @@ impl Steward {
             shards: BTreeMap::new(),
             hearsay: BTreeMap::new(),
             reports: Reports::default(),
+            heard: BTreeMap::new(),
+            followed: None,
+            deaths: BTreeMap::new(),
+            leaves: false,
             fencer: None,
             next_beat: Instant(0),
             next_report: Instant(0),
             moved: None,
+            next_relief: Instant(0),
             outputs: VecDeque::new(),
         }
     }
@@ -106,17 +123,39 @@ impl Steward {
         self.role = role;
         (self.next_beat, self.next_report, self.moved) = (Instant(0), Instant(0), None);
         if let Role::Leads(term) = role {
+            let missed = self.followed.take();
+            let missed = missed.and_then(|node| Some((node, *self.heard.get(&node)?)));
             self.elector.lead(term);
-            self.detector.lead();
-        } else {
-            self.elector.resign();
-            self.detector.resign();
+            self.detector.lead(missed);
+            return;
         }
+        if let Role::Follows(leader) = role {
+            self.followed = Some(leader);
+        }
+        self.elector.resign();
+        self.detector.resign();
+    }
+
+    /// Any message of `node` arrived.
+    pub fn hear(&mut self, now: Instant, node: NodeId) {
+        self.heard.insert(node, now);
+        self.detector.heard(now, node);
+    }
+
+    /// This node is about to stop: what its shards lead is to be handed over.
+    pub fn leave(&mut self) {
+        self.leaves = true;
+        self.next_beat = Instant(0);
     }
 
     /// A shard of this node did something.
     pub fn beat(&mut self, now: Instant, shard: ShardId, boot: Boot, slow: Slow) {
         self.shards.insert(shard, OwnShard { boot, alive: now, slow });
+    }
+
+    /// A shard of this node does nothing any more: the boot that it was.
+    pub fn failed(&mut self, shard: ShardId) -> Option<Boot> {
+        self.shards.remove(&shard).map(|own| own.boot)
     }
 
     /// A shard of this node heard from a boot of another node's shard.
@@ -167,7 +206,6 @@ impl Steward {
         message: ControlMessage,
         proposed: &ClusterState,
     ) {
-        self.detector.heard(now, from);
         match message {
             ControlMessage::Raft(_)
             | ControlMessage::Propose { .. }
@@ -182,7 +220,13 @@ impl Steward {
             }
             ControlMessage::PreFenceAnswer(answer) => self.detector.answered(from, &answer),
             ControlMessage::Heartbeat(heartbeat) => self.detector.heartbeat(now, from, &heartbeat),
-            ControlMessage::Died(dead) => self.detector.died(proposed, from, &dead),
+            ControlMessage::Died(dead) if matches!(self.role, Role::Leads(_)) => {
+                self.detector.died(proposed, from, &dead);
+            }
+            ControlMessage::Died(dead) => {
+                let at = |shard| Placement { node: from, shard };
+                self.deaths.extend(dead.into_iter().map(|(shard, boot)| (at(shard), boot)));
+            }
             ControlMessage::Reports(reports) => self.settle(proposed, &reports),
         }
     }
@@ -193,6 +237,9 @@ impl Steward {
         self.send_reports(now, committed, proposed);
         if !matches!(self.role, Role::Leads(_)) {
             return;
+        }
+        for (Placement { node, shard }, boot) in core::mem::take(&mut self.deaths) {
+            self.detector.died(proposed, node, &[(shard, boot)]);
         }
         self.detector.turn(now, proposed);
         while let Some(suspicion) = self.detector.poll() {
@@ -216,9 +263,22 @@ impl Steward {
                 tidings => self.outputs.push_back(Stewarding::Tell(tidings)),
             }
         }
-        if self.moved != Some(proposed.version()) {
-            self.moved = Some(proposed.version());
+        self.move_on(now, proposed);
+    }
+
+    /// Takes the next steps of moves, and of leaders that are to go.
+    fn move_on(&mut self, now: Instant, proposed: &ClusterState) {
+        let is_new = self.moved != Some(proposed.version());
+        self.moved = Some(proposed.version());
+        if is_new {
             mover::follow_up(proposed).into_iter().for_each(|command| self.propose(command));
+        }
+        if is_new || self.next_relief <= now {
+            self.next_relief = now.plus(REPEAT);
+            let leaves = |node| self.detector.is_leaving(node);
+            let is_ready = |at| self.detector.is_steady(now, at);
+            let commands = mover::relieve(proposed, leaves, is_ready, HAND_OVERS_MAX);
+            commands.into_iter().for_each(|command| self.propose(command));
         }
     }
 
@@ -274,7 +334,8 @@ impl Steward {
             silent_ms: millis(now.since(own.alive)),
             slow: own.slow,
         };
-        let heartbeat = Heartbeat { beats: self.shards.iter().map(beat).collect() };
+        let beats = self.shards.iter().map(beat).collect();
+        let heartbeat = Heartbeat { beats, leaves: self.leaves };
         match self.role {
             Role::Follows(leader) => self.send(leader, ControlMessage::Heartbeat(heartbeat)),
             Role::Leads(_) | Role::Alone => self.detector.heartbeat(now, self.me, &heartbeat),
@@ -341,7 +402,7 @@ mod tests {
         let now = Instant(7_000_000);
         steward.turn(now, &state, &state);
         let beat = Beat { shard: ShardId(0), boot, silent_ms: 7, slow: Slow::default() };
-        let heartbeat = ControlMessage::Heartbeat(Heartbeat { beats: vec![beat] });
+        let heartbeat = ControlMessage::Heartbeat(Heartbeat { beats: vec![beat], leaves: false });
         assert_eq!(sent(&mut steward), [(NodeId(1), heartbeat)]);
         assert_eq!(steward.next_timeout(), Some(now.plus(HEARTBEAT)));
     }

@@ -15,6 +15,7 @@
 
 mod replaying;
 mod settings;
+mod stewarding;
 mod wishes;
 
 use std::collections::VecDeque;
@@ -22,17 +23,20 @@ use std::sync::Arc;
 
 use base::batch::BatchBuilder;
 use base::{
-    Arena, Batch, Committed, CoreId, Done, Incarnation, Input, Instant, Machine, NodeId, Now,
-    Offset, Output, PartitionId, Seq, ShardId, TopicNumber,
+    Arena, Batch, Committed, CoreId, Done, Input, Instant, Machine, NodeId, Now, Offset, Output,
+    PartitionId, Seq, ShardId, TopicNumber,
 };
 use engine::{AppendError, Engine, ReadToken};
 use replication::cluster_log::{Write, WriteNumber};
 use replication::command::NodeRegistered;
-use replication::replica::Event;
-use replication::{ClusterLog, ClusterState, ControlMessage, LogIndex, Proposal, Uuid};
+use replication::control_message::Slow;
+use replication::{
+    Boot, ClusterLog, ClusterState, ControlMessage, LogIndex, Proposal, Steward, Uuid,
+};
 
 pub use self::replaying::replay_batches;
 pub use self::settings::ControlSettings;
+pub use self::stewarding::News;
 use self::wishes::{Asker, Request};
 use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
@@ -47,12 +51,15 @@ pub const BALLOTS: PartitionId = PartitionId::new(TopicNumber(0), 1);
 pub struct ControlShard {
     engine: Engine,
     log: ClusterLog,
+    steward: Steward,
     settings: ControlSettings,
     stage: Stage,
     /// Data cores by number.
     cores: Vec<CoreProgress>,
     /// Shards of this node by number.
     shards: Vec<ShardProgress>,
+    /// The cores that host them, once they have started.
+    homes: Vec<Option<CoreId>>,
     /// Writes given to the journal, and their frames, oldest first.
     writing: VecDeque<(WriteNumber, Seq)>,
     /// A write that the journal had no room for.
@@ -64,7 +71,8 @@ pub struct ControlShard {
     published: LogIndex,
     /// The data cores were told to serve.
     serving: bool,
-    replica_events: Vec<(ShardId, Event)>,
+    /// For operators, the oldest first.
+    news: VecDeque<News>,
     outputs: VecDeque<Output<Mail>>,
 }
 
@@ -106,8 +114,10 @@ impl ControlShard {
     pub fn of_cluster(engine: Engine, settings: ControlSettings) -> Self {
         let mut shard = Self {
             log: ClusterLog::new(settings.of_log()),
+            steward: settings.steward(),
             engine,
             shards: vec![ShardProgress::default(); usize::from(settings.node.shards)],
+            homes: vec![None; usize::from(settings.node.shards)],
             stage: Stage::Recovering,
             cores: vec![CoreProgress::default(); usize::from(settings.cores)],
             writing: VecDeque::new(),
@@ -117,18 +127,13 @@ impl ControlShard {
             next_ticket: 0,
             published: LogIndex(0),
             serving: false,
-            replica_events: Vec::new(),
+            news: VecDeque::new(),
             outputs: VecDeque::new(),
             settings,
         };
         let register = Proposal::RegisterNode(shard.settings.node.clone());
         shard.propose(Now::default(), Asker::Node, vec![register], false);
         shard
-    }
-
-    /// What the node's shards said of replicas since this was last asked: for whoever elects.
-    pub fn take_replica_events(&mut self) -> Vec<(ShardId, Event)> {
-        core::mem::take(&mut self.replica_events)
     }
 
     /// Whether every shard of the node serves; if not, a sentence that says why.
@@ -232,24 +237,30 @@ impl ControlShard {
         &self.engine
     }
 
-    fn take_mail(&mut self, now: Now, mail: Mail) {
+    fn take_mail(&mut self, now: Now, from: CoreId, mail: Mail) {
         match mail {
             Mail::Propose { core, ticket, proposals, validate_only } => {
                 self.propose(now, Asker::Core(core, ticket), proposals, validate_only);
             }
-            Mail::Booted { shard, journal, boot } => self.boot(now, shard, journal, boot),
+            Mail::Booted { shard, journal, boot } => {
+                self.homes[usize::from(shard.0)] = Some(from);
+                self.boot(now, shard, Boot { journal, boot });
+            }
+            Mail::Alive(vitals) => self.take_vitals(now, vitals),
+            Mail::Replica { shard, event } => self.take_event(shard, event),
+            Mail::Leave => self.steward.leave(),
             Mail::FromPeer { node, message } => self.take_message(now, node, message),
-            Mail::PeerUp { node } => self.log.link_up(now.mono, node),
+            Mail::PeerUp { node } => {
+                self.log.link_up(now.mono, node);
+                self.steward.peer_up(now.mono, node);
+            }
             // What was asked of it is asked again in time.
             Mail::PeerDown { .. } => {}
             Mail::Applied { core, version } => {
                 let progress = &mut self.cores[usize::from(core.0)];
                 progress.applied = progress.applied.max(version);
             }
-            Mail::Failed { shard, reason } => {
-                self.shards[usize::from(shard.0)] = ShardProgress::Failed(reason);
-            }
-            Mail::Replica { shard, event } => self.replica_events.push((shard, event)),
+            Mail::Failed { shard, reason } => self.give_up_shard(now, shard, reason),
             Mail::Measured(metrics) => {
                 let progress = &mut self.cores[usize::from(metrics.core.0)];
                 progress.measuring = false;
@@ -260,8 +271,8 @@ impl ControlShard {
             | Mail::Proposed { .. }
             | Mail::Snapshot(_)
             | Mail::Serve
-            | Mail::ToPeer { .. }
             | Mail::Fence { .. }
+            | Mail::ToPeer { .. }
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }
@@ -269,29 +280,25 @@ impl ControlShard {
     }
 
     /// A shard has recovered: from now on it leads its partitions in a new epoch.
-    fn boot(&mut self, now: Now, shard: ShardId, journal: u64, boot: Incarnation) {
+    fn boot(&mut self, now: Now, shard: ShardId, own: Boot) {
         let node = self.settings.node.node;
         self.shards[usize::from(shard.0)] = ShardProgress::Asking;
+        self.steward.beat(now.mono, shard, own, Slow::default());
+        let Boot { journal, boot } = own;
         let booted = Proposal::BootShard { node, shard, journal, boot };
         self.propose(now, Asker::Shard(shard), vec![booted], false);
     }
 
     fn take_message(&mut self, now: Now, from: NodeId, message: ControlMessage) {
         let Stage::Running = self.stage else { return };
+        self.steward.hear(now.mono, from);
         match message {
             ControlMessage::Raft(message) => self.log.handle(now.mono, from, message),
             ControlMessage::Propose { ticket, command } => self.take_command(from, ticket, command),
             ControlMessage::Proposed { ticket, outcome } => {
                 self.take_outcome(now, ticket, outcome);
             }
-            // Elections and the detection of failures are not at home here yet.
-            ControlMessage::Fence(_)
-            | ControlMessage::FenceAnswers(_)
-            | ControlMessage::PreFence(_)
-            | ControlMessage::PreFenceAnswer(_)
-            | ControlMessage::Heartbeat(_)
-            | ControlMessage::Died(_)
-            | ControlMessage::Reports(_) => {}
+            message => self.take_steward_message(now, from, message),
         }
     }
 
@@ -375,7 +382,7 @@ impl Machine for ControlShard {
 
     fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
         match input {
-            Input::Mail { from: _, mail } => self.take_mail(now, mail),
+            Input::Mail { from, mail } => self.take_mail(now, from, mail),
             Input::Stop => {
                 self.engine.close();
             }
@@ -393,6 +400,7 @@ impl Machine for ControlShard {
             if let Stage::Running = self.stage {
                 self.log.turn(now.mono);
                 self.advance_wishes(now);
+                self.advance_steward(now);
                 // What was just proposed goes out with the rest.
                 self.log.turn(now.mono);
                 self.write_log(now);
@@ -419,8 +427,12 @@ impl Machine for ControlShard {
 
     fn next_timeout(&self) -> Option<Instant> {
         let of_log = match self.stage {
-            Stage::Running => [self.log.next_timeout(), self.next_wish()],
-            Stage::Recovering | Stage::Replaying { .. } | Stage::Failed(_) => [None; 2],
+            Stage::Running => {
+                let steward =
+                    self.steward.next_timeout().filter(|_| !self.settings.peers.is_empty());
+                [self.log.next_timeout(), self.next_wish(), steward]
+            }
+            Stage::Recovering | Stage::Replaying { .. } | Stage::Failed(_) => [None; 3],
         };
         of_log.into_iter().chain([self.engine.next_timeout()]).flatten().min()
     }

@@ -10,6 +10,7 @@ mod flush;
 mod mailroom;
 mod peers;
 mod snapshot;
+mod vitals;
 
 pub(crate) use self::snapshot::is_replicated;
 
@@ -67,6 +68,8 @@ pub struct Core {
     pub(crate) turns: u64,
     /// When a request that is not verified yet wants the next turn.
     pub(crate) verifying: Option<Instant>,
+    /// When the control core was last told that this core lives.
+    vitals_shown: Option<Instant>,
     /// Every shard of the node has opened or failed: clients get answers.
     pub(crate) serving: bool,
     /// What is in hand is finished, nothing more is taken: else the log would never be sealed.
@@ -122,6 +125,7 @@ impl Core {
             uuids_drawn: 0,
             turns: 0,
             verifying: None,
+            vitals_shown: None,
             serving: false,
             stopping: false,
         }
@@ -291,6 +295,7 @@ impl Machine for Core {
             self.report_phase(index);
         }
         self.talk_to_peers(now);
+        self.show_vitals(now);
         self.collect_answers(now);
         self.end_overdue_jobs(now);
         self.flush();
@@ -305,7 +310,7 @@ impl Machine for Core {
     fn next_timeout(&self) -> Option<Instant> {
         let job = self.deadlines.first();
         let peers = self.peers.look_at.filter(|_| !self.stopping);
-        let own = [job, self.verifying, peers].into_iter().flatten();
+        let own = [job, self.verifying, peers, self.vitals_due()].into_iter().flatten();
         self.shards.iter().filter_map(Shard::next_timeout).chain(own).min()
     }
 

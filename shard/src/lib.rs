@@ -28,14 +28,15 @@ mod reply;
 mod serve;
 mod shard;
 mod slab;
+mod succession;
 mod watches;
 
 pub use crate::ask::{Answer, Ask, Fetched, Produced};
 pub use crate::brokers::{Broker, broker_id, brokers};
-pub use crate::control::{ControlSettings, ControlShard};
+pub use crate::control::{ControlSettings, ControlShard, News};
 pub use crate::core::{Core, CoreSettings};
 pub use crate::layout::{Address, Layout};
 pub use crate::loss::Loss;
-pub use crate::mail::{Asker, Mail, Ticket};
+pub use crate::mail::{Asker, Mail, Ticket, Vitals};
 pub use crate::metrics::{CoreMetrics, ShardMetrics};
 pub use crate::peer::Peering;

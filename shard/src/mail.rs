@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use base::{CoreId, Epoch, Incarnation, NodeId, PartitionId, ShardId, Token};
+use base::{CoreId, Epoch, Incarnation, Instant, NodeId, PartitionId, ShardId, Token};
+use replication::control_message::Slow;
 use replication::replica::Event;
-use replication::{ClusterState, ControlMessage, LogIndex, Proposal, Rejected};
+use replication::{Boot, ClusterState, ControlMessage, LogIndex, Placement, Proposal, Rejected};
 
 use crate::ask::{Answer, Ask};
 use crate::metrics::CoreMetrics;
@@ -59,6 +60,10 @@ pub enum Mail {
     Fence { shard: ShardId, token: u64, promises: Vec<(PartitionId, Epoch)> },
     /// Data core to control core: something about replicas that the cluster should know.
     Replica { shard: ShardId, event: Event },
+    /// Data core to control core, now and then: a shard does its work.
+    Alive(Vitals),
+    /// To the control core: the node is about to stop, and is to lead nothing by then.
+    Leave,
     /// Control core to data core: tell your numbers.
     Measure,
     /// Data core to control core: the numbers.
@@ -71,6 +76,16 @@ pub enum Mail {
     PeerUp { node: NodeId },
     /// To the control core: what was under way to `node` may be lost.
     PeerDown { node: NodeId },
+}
+
+/// A shard's sign of life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vitals {
+    pub shard: ShardId,
+    pub boot: Boot,
+    pub slow: Slow,
+    /// When shards of other nodes were heard from last.
+    pub heard: Vec<(Placement, Boot, Instant)>,
 }
 
 impl Ticket {

@@ -26,12 +26,14 @@ use crate::committing::{Committing, DETECTION, Prospect, Waiting};
 use crate::core::is_replicated;
 use crate::engine_log::EngineLog;
 use crate::shard::Shard;
+use crate::succession::Successions;
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Replicas {
     pub(crate) set: ReplicaSet,
     committing: Committing,
+    successions: Successions,
     /// Partitions whose committed end moved and whose watches were not woken.
     moved: Vec<PartitionId>,
     /// Reads from bins for followers.
@@ -74,6 +76,7 @@ impl Replicas {
         Self {
             set: ReplicaSet::new(own.placement, own.boot, Settings::default()),
             committing: Committing::default(),
+            successions: Successions::default(),
             moved: Vec::new(),
             reading: Vec::new(),
             attached: VecDeque::new(),
@@ -114,13 +117,15 @@ impl Shard {
     /// Takes over what `state` says of the replicated partitions that this shard holds. A state that
     /// does not know this boot says nothing about it yet.
     pub(crate) fn conform_replicas(&mut self, now: Now, own: Leader, state: &ClusterState) {
-        let mut assignments = Vec::new();
+        let (mut assignments, mut wanted) = (Vec::new(), Vec::new());
         for topic in state.topics().iter() {
             let insync_min = topic.settings.min_insync_replicas;
             for (index, partition) in topic.partitions.iter().enumerate() {
                 if is_replicated(partition) && partition.has_member(own.placement) {
                     let id = PartitionId::new(topic.number, index as u32);
                     assignments.push(partition.assignment(id, insync_min));
+                    let to = partition.successor.filter(|_| partition.leader == Some(own));
+                    wanted.extend(to.map(|to| (id, to)));
                 }
             }
         }
@@ -130,6 +135,7 @@ impl Shard {
         let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
         let (set, mut log) = replicas.parts(&mut self.engine);
         set.conform(now, &mut log, state.version(), assignments);
+        replicas.successions.conform(wanted);
         self.wake_strangers();
     }
 
@@ -168,7 +174,7 @@ impl Shard {
         let Some(replicas) = &mut self.replicas else { return false };
         match direction {
             Direction::Out => replicas.set.stream_up(now, peer, boot, stream),
-            Direction::In => replicas.set.accepted(now, peer, stream),
+            Direction::In => replicas.set.accepted(now, peer, boot, stream),
         }
         true
     }
@@ -262,6 +268,14 @@ impl Shard {
         let Some(replicas) = &mut self.replicas else { return };
         let (set, mut log) = replicas.parts(&mut self.engine);
         set.turn(now, &mut log);
+        let (successions, engine, moved) =
+            (&mut replicas.successions, &mut self.engine, &mut replicas.moved);
+        successions.turn(now.mono, &mut replicas.set, &EngineLog { engine, moved });
+    }
+
+    /// When it heard from which boots of shards of other nodes.
+    pub(crate) fn heard(&self) -> Vec<(Placement, Boot, Instant)> {
+        self.replicas.iter().flat_map(|replicas| replicas.set.heard()).collect()
     }
 
     /// Answers producers and wakes consumers, as far as quorums are.

@@ -19,6 +19,8 @@ pub const REPORTS_MAX: usize = 8_192;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     pub beats: Vec<Beat>,
+    /// The node is about to stop: others shall lead what its shards lead.
+    pub leaves: bool,
 }
 
 /// A sign of life of a shard.
@@ -75,6 +77,7 @@ impl Heartbeat {
             put_flag(out, beat.slow.disk);
             put_flag(out, beat.slow.net);
         });
+        put_flag(out, self.leaves);
     }
 
     pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
@@ -86,7 +89,7 @@ impl Heartbeat {
                 slow: Slow { disk: fields.flag()?, net: fields.flag()? },
             })
         };
-        Ok(Self { beats: fields.list(20, beat)? })
+        Ok(Self { beats: fields.list(20, beat)?, leaves: fields.flag()? })
     }
 }
 

@@ -10,11 +10,14 @@ use std::collections::VecDeque;
 use base::{Instant, Seq};
 
 use super::message::{Nack, StreamId, StreamSeq};
+use crate::node::Boot;
 
 /// See the module's description. Lives as long as its connection.
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub id: StreamId,
+    /// Of the leader's shard.
+    pub boot: Boot,
     arrived: StreamSeq,
     owed: VecDeque<Owed>,
     acked: StreamSeq,
@@ -41,9 +44,10 @@ pub(super) enum Arrival {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Instant, id: StreamId) -> Self {
+    pub(super) fn new(now: Instant, boot: Boot, id: StreamId) -> Self {
         Self {
             id,
+            boot,
             arrived: StreamSeq(0),
             owed: VecDeque::new(),
             acked: StreamSeq(0),

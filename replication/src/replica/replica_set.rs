@@ -218,8 +218,8 @@ impl ReplicaSet {
     }
 
     /// A leader's shard dialled this one, and hellos were exchanged.
-    pub fn accepted(&mut self, now: Now, from: Placement, stream: StreamId) {
-        self.inbound.insert(from, Inbound::new(now.mono, stream));
+    pub fn accepted(&mut self, now: Now, from: Placement, boot: Boot, stream: StreamId) {
+        self.inbound.insert(from, Inbound::new(now.mono, boot, stream));
     }
 
     /// The connection that was accepted is gone.
@@ -321,7 +321,8 @@ impl ReplicaSet {
     }
 
     /// Stops taking appends for good, so that `to` can lead in the next epoch. The event comes when
-    /// `to` holds all. False if this shard does not lead, or `to` is no follower.
+    /// `to` holds all. Another `to` than before takes its place. False if this shard does not lead,
+    /// or `to` is no follower.
     pub fn hand_over<L: Log>(&mut self, log: &L, id: PartitionId, to: Placement) -> bool {
         let Some(slot) = self.table.slot(id) else { return false };
         let leading = self.table.get_mut(slot).and_then(Replica::leading_mut);
@@ -329,11 +330,23 @@ impl ReplicaSet {
         else {
             return false;
         };
-        leading.hand_over.get_or_insert(HandOver { to, done: None });
+        if leading.hand_over.is_none_or(|known| known.to != to) {
+            leading.hand_over = Some(HandOver { to, done: None });
+        }
         if let Some(view) = log.view(id) {
             self.check_hand_over(slot, view.log_end);
         }
         true
+    }
+
+    /// Goes on to lead a partition that was to be handed over, if nobody was told yet that the
+    /// successor holds all.
+    pub fn lead_on(&mut self, id: PartitionId) -> bool {
+        let slot = self.table.slot(id);
+        let replica = slot.and_then(|slot| self.table.get_mut(slot));
+        let Some(leading) = replica.and_then(Replica::leading_mut) else { return false };
+        let is_open = leading.hand_over.take_if(|hand_over| hand_over.done.is_none());
+        is_open.is_some()
     }
 
     /// Ends a turn: answers what became durable, says what there is to say.

@@ -2,11 +2,13 @@
 
 use base::{Durable, Epoch, Instant, Now, Offset, PartitionId};
 
-use super::leading::PeerProof;
+use super::leading::{PeerProof, Stage};
 use super::log::Log;
+use super::outbound::Lane;
 use super::replica_set::ReplicaSet;
 use super::table::Role;
 use crate::Placement;
+use crate::node::Boot;
 
 /// The part of this shard in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +117,22 @@ impl ReplicaSet {
         })
     }
 
-    /// When this shard last heard a leader's shard: what PreFence asks.
+    /// When this shard last heard which boots of other shards: what PreFence asks.
+    pub fn heard(&self) -> impl Iterator<Item = (Placement, Boot, Instant)> {
+        let inbound = self.inbound.iter().map(|(from, own)| (*from, own.boot, own.heard_at));
+        inbound.chain(self.outbound.iter().map(|(from, own)| (*from, own.boot, own.heard_at)))
+    }
+
+    /// Whether `to` holds nearly all of a partition that this shard leads, and the rest is on its
+    /// way.
     #[must_use]
-    pub fn heard_at(&self, from: Placement) -> Option<Instant> {
-        self.inbound.get(&from).map(|inbound| inbound.heard_at)
+    pub fn keeps_up(&self, id: PartitionId, to: Placement) -> bool {
+        let leading = self.table.by_id(id).and_then(|replica| replica.leading());
+        let mut peers = leading.into_iter().flat_map(|leading| &leading.peers);
+        peers.any(|peer| {
+            peer.replica == to
+                && peer.proof == PeerProof::Proven
+                && (peer.stage, peer.lane) == (Stage::Streaming, Lane::Latency)
+        })
     }
 }

@@ -24,7 +24,7 @@ impl Host {
         let command = state.plan(&create("first", &[&[0, 1, 2]])).unwrap();
         state.apply(state.version().next(), &command).unwrap();
         let mut detector = Detector::new(SUSPECT_MIN);
-        detector.lead();
+        detector.lead(None);
         Self { detector, state, now: Instant(0), asked: Vec::new(), proposed: Vec::new() }
     }
 
@@ -37,7 +37,7 @@ impl Host {
                 let silent_ms = silent.as_millis() as u32;
                 let slow = Slow::default();
                 let beat = Beat { shard: ShardId(0), boot: boot(1), silent_ms, slow };
-                let heartbeat = Heartbeat { beats: vec![beat] };
+                let heartbeat = Heartbeat { beats: vec![beat], leaves: false };
                 self.detector.heartbeat(self.now, NodeId(*node), &heartbeat);
             }
             self.turn();

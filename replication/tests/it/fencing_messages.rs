@@ -84,8 +84,8 @@ fn golden() -> Vec<(ControlMessage, &'static str)> {
             "01130100020008000000000000000109000000",
         ),
         (
-            ControlMessage::Heartbeat(Heartbeat { beats: vec![beat] }),
-            "0114010000000200040000000000000005000000090000000100",
+            ControlMessage::Heartbeat(Heartbeat { beats: vec![beat], leaves: false }),
+            "011401000000020004000000000000000500000009000000010000",
         ),
         (
             ControlMessage::Died(vec![(ShardId(2), BOOT)]),

@@ -323,7 +323,7 @@ impl World {
         if is_there || self.nodes[follower].set.is_none() {
             return;
         }
-        let boot = self.nodes[follower].boot;
+        let (own, boot) = (self.nodes[leader].boot, self.nodes[follower].boot);
         let Some(set) = &mut self.nodes[leader].set else { return };
         let stream = set.dialling();
         let (to_follower, to_leader) = (VecDeque::new(), VecDeque::new());
@@ -337,7 +337,7 @@ impl World {
         });
         self.say(|| format!("{leader} connects to {follower}, {stream:?}"));
         if let Some(set) = &mut self.nodes[follower].set {
-            set.accepted(self.now, at(leader), stream);
+            set.accepted(self.now, at(leader), own, stream);
         }
         if let Some(set) = &mut self.nodes[leader].set {
             set.stream_up(self.now, at(follower), boot, stream);

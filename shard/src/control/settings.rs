@@ -1,9 +1,12 @@
 //! Which cluster a control shard belongs to, and who else does.
 
+use core::time::Duration;
+
 use base::NodeId;
 use replication::cluster_log::Timing;
 use replication::command::NodeRegistered;
-use replication::{LogSettings, Planted, Uuid};
+use replication::detector::SUSPECT_MIN;
+use replication::{LogSettings, Planted, Steward, Uuid};
 
 /// See the module's description.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct ControlSettings {
     /// All other nodes.
     pub peers: Vec<NodeId>,
     pub timing: Timing,
+    /// The shortest silence of a shard that is suspicious.
+    pub suspect_min: Duration,
     /// Drawn anew at each start.
     pub seed: u64,
     pub planted: Planted,
@@ -34,9 +39,14 @@ impl ControlSettings {
             node,
             peers: Vec::new(),
             timing: Timing::default(),
+            suspect_min: SUSPECT_MIN,
             seed: 0,
             planted: Planted::default(),
         }
+    }
+
+    pub(super) fn steward(&self) -> Steward {
+        Steward::new(self.node.node, self.suspect_min, self.planted)
     }
 
     /// The part that the log needs.

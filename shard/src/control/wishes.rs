@@ -44,6 +44,7 @@ pub(super) enum Asker {
     Node,
     /// A shard of this node, that its start be known.
     Shard(ShardId),
+    Nobody,
 }
 
 #[derive(Debug)]
@@ -218,6 +219,8 @@ impl ControlShard {
             if asked != ticket {
                 continue;
             }
+            // Refused, it may have come true by a question that was asked before.
+            wish.in_doubt |= matches!(outcome, Outcome::Refused { .. });
             wish.progress = match outcome {
                 Outcome::Taken { index, term } => Progress::Taken { index, term },
                 Outcome::Refused { after } => {
@@ -237,7 +240,7 @@ impl ControlShard {
                 Asker::Core(..) => {
                     request.last_index() <= in_force || request.apply_until <= now.mono
                 }
-                Asker::Node | Asker::Shard(_) => true,
+                Asker::Node | Asker::Shard(_) | Asker::Nobody => true,
             };
             if !(request.wishes.iter().all(Wish::is_done) && is_applied) {
                 at += 1;
@@ -270,6 +273,7 @@ impl ControlShard {
                     None => {}
                 }
             }
+            Asker::Nobody => {}
         }
     }
 
@@ -293,7 +297,7 @@ impl ControlShard {
             let ends = match request.asker {
                 Asker::Core(..) if is_done => Some(request.apply_until),
                 Asker::Core(..) if !self.settings.peers.is_empty() => Some(request.give_up),
-                Asker::Core(..) | Asker::Node | Asker::Shard(_) => None,
+                Asker::Core(..) | Asker::Node | Asker::Shard(_) | Asker::Nobody => None,
             };
             [waits, ends].into_iter().flatten().min()
         };

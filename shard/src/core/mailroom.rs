@@ -37,6 +37,8 @@ impl Core {
             | Mail::Applied { .. }
             | Mail::Failed { .. }
             | Mail::Replica { .. }
+            | Mail::Alive(_)
+            | Mail::Leave
             | Mail::Measured(_)
             | Mail::FromPeer { .. }
             | Mail::ToPeer { .. }

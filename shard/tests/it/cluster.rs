@@ -339,7 +339,7 @@ impl Cluster {
                 }
                 self.events.push((node, event));
             }
-            Mail::Applied { .. } => {}
+            Mail::Applied { .. } | Mail::Alive(_) => {}
             other => panic!("{other:?}"),
         }
     }

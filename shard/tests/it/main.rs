@@ -3,6 +3,9 @@
 mod cluster;
 mod control;
 mod control_cluster;
+mod control_elections;
+mod control_script;
+mod control_world;
 mod core;
 mod data_core;
 mod disk;
