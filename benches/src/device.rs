@@ -1,5 +1,6 @@
 //! What the device under a folder takes: writes by depth, size and durability.
 
+use core::fmt;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -33,19 +34,34 @@ pub struct Taken {
     pub megabytes_per_second: f64,
 }
 
-/// Writes in each of `ways` for `each`, one after the other, over a zeroed file in `folder`.
+/// Writes in each of `ways` for `each`, one after the other, over a zeroed file in `folder`; `begins`
+/// is told which is about to be measured.
 pub fn measure(
     place: Place,
     folder: &Path,
     ways: &[Writes],
     each: Duration,
+    begins: &mut dyn FnMut(&str),
 ) -> Result<Vec<Taken>, BenchError> {
     let (taken, results) = channel();
-    let ways: Vec<Writes> = ways.iter().rev().copied().collect();
-    let wanted = ways.len();
-    let _rig = Rig::start(place, folder, move |arena| Writer::new(arena, ways, each, taken))?;
-    let results: Result<Vec<Taken>, IoError> = results.iter().take(wanted).collect();
-    results.map_err(|error| BenchError::Setup(format!("the device does not take writes: {error}")))
+    let backwards: Vec<Writes> = ways.iter().rev().copied().collect();
+    let _rig = Rig::start(place, folder, move |arena| Writer::new(arena, backwards, each, taken))?;
+    let result = |way: &Writes| {
+        begins(&way.to_string());
+        // A writer that cannot go on says so before it is gone.
+        let refused = |error: &dyn fmt::Display| {
+            BenchError::Setup(format!("the device does not take writes: {error}"))
+        };
+        results.recv().map_err(|gone| refused(&gone))?.map_err(|error| refused(&error))
+    };
+    ways.iter().map(result).collect()
+}
+
+impl fmt::Display for Writes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.sync { "durable" } else { "plain" };
+        write!(f, "{kind} {} KiB × {}", self.bytes >> 10, self.depth)
+    }
 }
 
 /// The machine: keeps so many writes in flight until the time of each way is up.
@@ -212,7 +228,11 @@ mod tests {
             Writes { depth: 4, bytes: 1 << 20, sync: false },
         ];
         let place = Place { poll: PollMode::Park, cpu: None };
-        let taken = measure(place, &folder, &ways, Duration::from_millis(20)).unwrap();
+        let mut begun = Vec::new();
+        let mut begins = |way: &str| begun.push(way.to_owned());
+        let each = Duration::from_millis(20);
+        let taken = measure(place, &folder, &ways, each, &mut begins).unwrap();
+        assert_eq!(begun, ["durable 4 KiB × 1", "plain 1024 KiB × 4"]);
         assert_eq!(taken.iter().map(|taken| taken.writes).collect::<Vec<_>>(), ways);
         assert!(taken.iter().all(|taken| 0 < taken.latency.count && 0.0 < taken.per_second));
     }

@@ -16,6 +16,12 @@ use crate::{BenchError, Driver, Place, Quantiles, Schedule, Wait};
 /// Answers before those that count: caches, branch predictors and the device wake up.
 const WARM_UP: u64 = 200;
 
+/// What the figures are called.
+const PROBE: &str = "probe";
+const PROBE_PARKED: &str = "probe, parked";
+const ECHO_SPINNING: &str = "echo, spinning";
+const ECHO_PARKED: &str = "echo, parked";
+
 const DEPTHS: [usize; 4] = [1, 2, 4, 8];
 const SIZES: [u32; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
@@ -43,15 +49,20 @@ pub struct Floor {
 }
 
 impl Floor {
-    pub fn measure(config: &FloorConfig) -> Result<Self, BenchError> {
+    /// Measures each figure in turn; `begins` is told which is about to be.
+    pub fn measure(config: &FloorConfig, begins: &mut dyn FnMut(&str)) -> Result<Self, BenchError> {
         let spin = Place { poll: PollMode::Spin, ..config.place };
         let park = Place { poll: PollMode::Park, ..config.place };
+        let mut ask = |name, place, between, wait| {
+            begins(name);
+            ask(config, place, between, wait)
+        };
         Ok(Self {
-            probe: ask(config, config.place, Between::Write, wait_like(config.place.poll))?,
-            probe_parked: ask(config, park, Between::Write, Wait::Park)?,
-            echo_spinning: ask(config, spin, Between::Nothing, Wait::Spin)?,
-            echo_parked: ask(config, park, Between::Nothing, Wait::Park)?,
-            writes: device::measure(config.place, &config.folder, &ways(), config.each)?,
+            probe: ask(PROBE, config.place, Between::Write, wait_like(config.place.poll))?,
+            probe_parked: ask(PROBE_PARKED, park, Between::Write, Wait::Park)?,
+            echo_spinning: ask(ECHO_SPINNING, spin, Between::Nothing, Wait::Spin)?,
+            echo_parked: ask(ECHO_PARKED, park, Between::Nothing, Wait::Park)?,
+            writes: device::measure(config.place, &config.folder, &ways(), config.each, begins)?,
         })
     }
 }
@@ -89,14 +100,12 @@ fn ways() -> Vec<Writes> {
 impl fmt::Display for Floor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", Quantiles::HEADING)?;
-        writeln!(f, "{:<24}{}", "probe", self.probe)?;
-        writeln!(f, "{:<24}{}", "probe, parked", self.probe_parked)?;
-        writeln!(f, "{:<24}{}", "echo, spinning", self.echo_spinning)?;
-        writeln!(f, "{:<24}{}", "echo, parked", self.echo_parked)?;
+        writeln!(f, "{PROBE:<24}{}", self.probe)?;
+        writeln!(f, "{PROBE_PARKED:<24}{}", self.probe_parked)?;
+        writeln!(f, "{ECHO_SPINNING:<24}{}", self.echo_spinning)?;
+        writeln!(f, "{ECHO_PARKED:<24}{}", self.echo_parked)?;
         for taken in &self.writes {
-            let Writes { depth, bytes, sync } = taken.writes;
-            let kind = if sync { "durable" } else { "plain" };
-            let name = format!("{kind} {} KiB × {depth}", bytes >> 10);
+            let name = taken.writes.to_string();
             let (rate, bandwidth) = (taken.per_second, taken.megabytes_per_second);
             writeln!(f, "{name:<24}{}   {rate:.0}/s, {bandwidth:.1} MB/s", taken.latency)?;
         }

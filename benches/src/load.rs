@@ -71,8 +71,12 @@ pub struct LoadReport {
     pub p99_ratio: Option<f64>,
 }
 
-/// Runs the load.
-pub fn run(config: &LoadConfig) -> Result<LoadReport, BenchError> {
+/// Runs the load; `begins` is told what is about to be done, in a few words.
+pub fn run(
+    config: &LoadConfig,
+    begins: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result<LoadReport, BenchError> {
+    begins(format_args!("connecting"));
     let mut leaders = prepare_topic(&config.bootstrap, &config.topic, config.partitions)?;
     if let Some(only) = config.only {
         leaders.retain(|_, partitions| {
@@ -86,12 +90,12 @@ pub fn run(config: &LoadConfig) -> Result<LoadReport, BenchError> {
     let mut driver = Driver::new(lanes(config, &leaders)?, config.wait);
     let mut floor = config.floor.as_ref().map(Pinged::start).transpose()?;
     let measured = match config.mode {
-        Mode::Ping { answers } => ping(&mut driver, floor.as_mut(), answers)?,
+        Mode::Ping { answers } => ping(&mut driver, floor.as_mut(), answers, begins)?,
         Mode::Rate { per_second, length } => {
-            beside(&mut driver, floor.as_mut(), Schedule::Rate(per_second), length)?
+            beside(&mut driver, floor.as_mut(), Schedule::Rate(per_second), length, begins)?
         }
         Mode::Flood { in_flight, length } => {
-            beside(&mut driver, floor.as_mut(), Schedule::Window(in_flight), length)?
+            beside(&mut driver, floor.as_mut(), Schedule::Window(in_flight), length, begins)?
         }
     };
     let report = LoadReport::new(config, &measured, floor.map(|floor| floor.latency.quantiles()));
@@ -129,10 +133,12 @@ fn ping(
     driver: &mut Driver,
     mut floor: Option<&mut Pinged>,
     answers: u64,
+    begins: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Result<Measured, BenchError> {
     let mut total = Measured::default();
     for block in 0..WARM_UP_BLOCKS + answers.div_ceil(BLOCK) {
         let counts = WARM_UP_BLOCKS <= block;
+        begins(format_args!("{} of {answers} answers", total.latency.count()));
         if let Some(floor) = &mut floor {
             floor.ping(counts)?;
         }
@@ -151,14 +157,20 @@ fn beside(
     mut floor: Option<&mut Pinged>,
     schedule: Schedule,
     length: Duration,
+    begins: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Result<Measured, BenchError> {
-    let blocks = |floor: &mut Option<&mut Pinged>| {
-        floor.iter_mut().try_for_each(|floor| (0..10).try_for_each(|block| floor.ping(0 < block)))
+    let mut blocks = |begins: &mut dyn FnMut(fmt::Arguments<'_>)| {
+        let Some(floor) = &mut floor else { return Ok(()) };
+        begins(format_args!("floor probe"));
+        (0..10).try_for_each(|block| floor.ping(0 < block))
     };
-    blocks(&mut floor)?;
-    driver.run(schedule, Until::Elapsed(length.div_f64(10.0)))?;
+    blocks(begins)?;
+    let warm_up = length.div_f64(10.0);
+    begins(format_args!("warming up for {:.1} s", warm_up.as_secs_f64()));
+    driver.run(schedule, Until::Elapsed(warm_up))?;
+    begins(format_args!("load for {:.1} s", length.as_secs_f64()));
     let measured = driver.run(schedule, Until::Elapsed(length))?;
-    blocks(&mut floor)?;
+    blocks(begins)?;
     Ok(measured)
 }
 

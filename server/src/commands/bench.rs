@@ -11,6 +11,7 @@ use ring::PollMode;
 
 use crate::commands::floor::{pin_client, print};
 use crate::failure::Failure;
+use crate::output::Ticker;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -125,7 +126,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let cpu = pin_client(common.cpu)?;
     let floor =
         FloorPlace { folder: common.floor.clone(), place: Place { poll: common.poll, cpu } };
-    let report = load::run(&LoadConfig {
+    let config = LoadConfig {
         mode: mode(&args.load),
         bootstrap: common.bootstrap.clone(),
         topic: common.topic.clone(),
@@ -135,7 +136,10 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         shape: Shape { record_bytes: common.record_bytes, batch: common.batch },
         wait: if common.park { Wait::Park } else { Wait::Spin },
         floor: (!common.no_floor).then_some(floor),
-    })?;
+    };
+    let ticker = Ticker::start();
+    let report = load::run(&config, &mut |text| ticker.say(text))?;
+    ticker.finish();
     print(&report, common.json)
 }
 

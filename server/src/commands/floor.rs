@@ -12,6 +12,7 @@ use ring::PollMode;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::output::Ticker;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -45,11 +46,14 @@ pub struct FloorArgs {
 /// Measures and prints.
 pub fn run(args: &FloorArgs) -> Result<(), Failure> {
     let cpu = pin_client(args.cpu)?;
-    let floor = Floor::measure(&FloorConfig {
+    let config = FloorConfig {
         folder: args.folder.clone(),
         place: Place { poll: args.poll, cpu },
         each: Duration::from_secs_f64(args.seconds),
-    })?;
+    };
+    let ticker = Ticker::start();
+    let floor = Floor::measure(&config, &mut |figure| ticker.say(format_args!("{figure}")))?;
+    ticker.finish();
     print(&floor, args.json)
 }
 

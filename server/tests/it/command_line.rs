@@ -51,12 +51,6 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
-    let output = chiplog(&["serve", "--cores", "none"]).output().expect("the binary runs");
-    assert!(!stderr(&output).contains('\u{1b}'));
-}
-
-#[test]
 fn completions_know_the_flags_of_serve() {
     for shell in ["bash", "zsh", "fish"] {
         let output = chiplog(&["completions", shell]).output().expect("the binary runs");

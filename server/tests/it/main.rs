@@ -8,3 +8,4 @@ mod refusals;
 mod server;
 mod serving;
 mod stopped;
+mod terminal;
