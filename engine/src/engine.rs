@@ -10,7 +10,7 @@ use crate::config::{EngineConfig, PartitionSettings};
 use crate::disk_reads::ReadToken;
 use crate::error::{AppendError, ReadError, Refused};
 use crate::halt::Halt;
-use crate::journal::{PoisonCause, RecoveryError, RecoveryReport, Verdict};
+use crate::journal::{MissingSegment, PoisonCause, RecoveryError, RecoveryReport, Verdict};
 use crate::metrics::EngineMetrics;
 use crate::partition::Partition;
 use crate::read::{DiskBytes, Read};
@@ -69,6 +69,18 @@ impl Engine {
     #[must_use]
     pub fn recovery_report(&self) -> Option<&RecoveryReport> {
         self.report.as_ref()
+    }
+
+    /// The journal file without which the engine cannot open and that could not be made. The engine
+    /// goes on asking for it; whether to wait is for its owner to say.
+    #[must_use]
+    pub fn missing_segment(&self) -> Option<MissingSegment> {
+        match &self.stage {
+            Stage::Open(store) if self.phase == Phase::Recovering => {
+                store.journal.missing_segment()
+            }
+            _ => None,
+        }
     }
 
     /// Takes a completion of an operation that [`Engine::poll_op`] gave out.

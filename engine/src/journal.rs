@@ -61,7 +61,7 @@ pub use frame::{Body, Entry, Head, Place, Probe, Stamp};
 pub use poison::PoisonCause;
 pub use recovered::{Damage, Recovered, RecoveredEntry, RecoveryReport, Touched};
 pub use recovery::{Recovery, RecoveryError};
-pub use segments::Occupancy;
+pub use segments::{MissingSegment, Occupancy};
 pub use verdict::{Evidence, Verdict};
 
 use crate::Mutant;
@@ -249,6 +249,13 @@ impl Journal {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.segments.has_place(frame::frame_bytes(0, 0), true)
+    }
+
+    /// What keeps the journal from being ready, if the file for it could not be made. It is asked for
+    /// again from time to time.
+    #[must_use]
+    pub fn missing_segment(&self) -> Option<MissingSegment> {
+        if self.is_ready() { None } else { self.segments.missing() }
     }
 
     #[must_use]
@@ -529,7 +536,7 @@ impl Journal {
     }
 
     fn created(&mut self, now: Instant, res: Result<(), IoError>) {
-        self.segments.created(res.is_ok());
+        self.segments.created(res);
         if self.poisoned.is_some() {
             return;
         }

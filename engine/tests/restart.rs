@@ -2,9 +2,11 @@
 
 mod common;
 
-use base::{Committed, Epoch, LogEnd, LogStart, Offset};
+use base::{Committed, Epoch, IoError, LogEnd, LogStart, Offset};
+use common::disk::Disk;
 use common::{Rig, batch, config, id, producer_batch};
-use engine::{AppendError, Refused};
+use engine::journal::MissingSegment;
+use engine::{AppendError, Phase, Refused};
 
 #[test]
 fn a_new_process_finds_what_was_durable() {
@@ -21,6 +23,27 @@ fn a_new_process_finds_what_was_durable() {
     assert_eq!(rig.engine.committed(id(0)), Some(Committed(Offset(3))));
     assert_eq!(rig.engine.end_of_epoch(id(1), Epoch(4)), Some((Epoch(4), Offset(1))));
     assert_eq!(rig.engine.halt(id(0)), None);
+}
+
+#[test]
+fn a_start_without_room_says_which_file_it_lacks_and_opens_once_there_is_room() {
+    let config = config();
+    let mut full = Disk::new(1);
+    full.capacity = u64::from(config.journal.segment_bytes) - 1;
+    let mut rig = Rig::start(config, full);
+    assert_eq!(rig.engine.missing_segment(), None, "nothing was refused yet");
+    rig.steps(3);
+    let missing = MissingSegment { bytes: 64 << 10, error: IoError::Errno(28) };
+    assert_eq!(rig.engine.missing_segment(), Some(missing));
+    assert_eq!(*rig.engine.phase(), Phase::Recovering);
+    rig.disk.capacity = u64::MAX;
+    rig.now.mono = rig.engine.next_timeout().unwrap();
+    rig.steps(3);
+    assert_eq!(*rig.engine.phase(), Phase::Open);
+    assert_eq!(rig.engine.missing_segment(), None);
+    rig.disk.capacity = 0;
+    rig.steps(3);
+    assert_eq!(rig.engine.missing_segment(), None, "a segment that an open log wants is no need");
 }
 
 #[test]

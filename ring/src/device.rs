@@ -65,6 +65,15 @@ pub enum DeviceError {
     Write(io::Error),
 }
 
+impl DeviceError {
+    /// Whether there was no room for the file that is written: on a full disk a log can still be read.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        let Self::Folder(FolderError::Io { source, .. }) = self else { return false };
+        matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+    }
+}
+
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

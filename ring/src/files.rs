@@ -190,9 +190,9 @@ impl Files {
         !self.refused.is_empty() || self.maker.has_made()
     }
 
-    /// Whether the kernel or the maker still works for a machine.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.under_way == 0 && self.refused.is_empty()
+    /// Operations that the machine has not been told the end of.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way + self.refused.len()
     }
 
     /// Takes the files out of the ring's table, which would keep them locked as long as the ring.

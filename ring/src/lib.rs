@@ -103,5 +103,5 @@ pub use net::NetOptions;
 pub use plan::{Plan, PlannedShard, ReactorConfig, Registered, StartError, StartReport};
 pub use poll_mode::{PollMode, UnknownPollMode};
 pub use probe::probe;
-pub use reactor::{Reactor, ReactorError, Stopped};
+pub use reactor::{Reactor, ReactorError, Stopped, Unfinished};
 pub use setup::{RingOptions, SetupError};

@@ -190,6 +190,10 @@ impl Net {
         }
     }
 
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.connections.is_empty() && self.listeners.is_idle() && self.dials.is_idle()
     }

@@ -33,6 +33,7 @@ use crate::uring::{Completion, Target};
 
 use idle::Idle;
 use stopping::Life;
+pub use stopping::{Stopped, Unfinished};
 
 /// Bounds of one turn.
 const MAIL_PER_BOX: usize = 64;
@@ -74,15 +75,6 @@ impl std::error::Error for ReactorError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.0)
     }
-}
-
-/// How a reactor that was asked to stop did so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// The machine said that it was done, and nothing was in flight any more.
-    Cleanly,
-    /// Time was up.
-    Late,
 }
 
 impl<T> Reactor<T> {

@@ -15,6 +15,7 @@ pub mod file_system;
 mod geometry;
 pub mod lock;
 pub mod meta;
+mod no_room;
 mod stopped;
 
 use std::io;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use crate::config::{ByteSize, Config};
 use lock::FolderLock;
 pub use meta::Meta;
+pub use no_room::NoRoom;
 pub use stopped::StoppedFolder;
 
 /// A folder that this process holds.
@@ -90,6 +92,8 @@ pub enum FolderError {
         path.display()
     )]
     Formatted { path: PathBuf, flag: &'static str, found: String },
+    #[error("a new data folder cannot be made: {0}")]
+    NoRoom(NoRoom),
 }
 
 impl DataFolder {
@@ -161,17 +165,21 @@ fn shard_path(folder: &Path, shard: ShardId) -> PathBuf {
     }
 }
 
-/// The folder's absolute path, once it exists.
-/// What to do about a folder that this user may not use.
+/// What to do about a folder that this user may not use, or that has no room.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::StorageFull => "; make room on its disk, or name another folder with --data",
         io::ErrorKind::PermissionDenied => {
             "; give it to the user that runs chiplog, or name another folder with --data"
         }
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::ReadOnlyFilesystem => "; name another folder with --data",
         _ => "",
     }
 }
 
+/// The folder's absolute path, once it exists.
 fn make_folder(path: &Path) -> Result<PathBuf, FolderError> {
     match std::fs::create_dir_all(path).and_then(|()| path.canonicalize()) {
         Ok(path) => Ok(path),

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::control::ControlError;
-use crate::data_folder::{FolderError, shard_name};
+use crate::data_folder::{FolderError, NoRoom, shard_name};
 use crate::listen::ListenError;
 use crate::serve::CoreError;
 
@@ -32,6 +32,8 @@ pub enum Failure {
     Thread(io::Error),
     #[error("{name} cannot serve: {reason}")]
     Shard { name: String, reason: String },
+    #[error("{name} cannot start: {no_room}")]
+    NoRoom { name: String, no_room: NoRoom },
     #[error("data core {core} ended: {error}")]
     Core { core: CoreId, error: CoreError },
     #[error(transparent)]

@@ -21,6 +21,7 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use base::{CoreId, ShardId};
+use engine::journal::MissingSegment;
 use ring::{RingOptions, StartReport, Stopped};
 use shard::Loss;
 
@@ -47,6 +48,11 @@ pub enum Event {
     Activated(ShardId),
     /// A partition lost records, or may have.
     Lost(Loss),
+    /// The shard cannot open: the disk did not take the first file that its journal needs.
+    LacksSegment {
+        shard: ShardId,
+        missing: MissingSegment,
+    },
     ShardFailed {
         shard: ShardId,
         reason: String,
@@ -78,7 +84,10 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         Assignment::new(&config, folder.meta().shard_count()).map_err(Failure::Cpus)?;
     let sockets = Sockets::open(&config, &assignment)?;
     let report = Report::start(started, &config, &folder, &assignment, &sockets, &features);
-    report.device(ring::measure_dsync(folder.path(), &ring).map_err(Failure::Device)?);
+    match ring::measure_dsync(folder.path(), &ring) {
+        Err(error) if error.is_full_disk() => report.full_device(),
+        measured => report.device(&measured.map_err(Failure::Device)?),
+    }
     let (events, heard) = channel();
     let stop = events.clone();
     signals::on_stop(move || {

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use base::Seq;
+use base::{IoError, Seq};
 
 use super::config::JournalConfig;
 use super::frame::Place;
@@ -29,6 +29,8 @@ pub(super) struct Segments {
     /// Segments without a file, the next to create first.
     absent: VecDeque<u16>,
     creating: Option<u16>,
+    /// Why the last creation failed, until one succeeds.
+    refused: Option<IoError>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,14 @@ pub(super) struct Found {
     /// Oldest first.
     pub(super) full: Vec<Full>,
     pub(super) free: Vec<u16>,
+}
+
+/// A segment whose file could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingSegment {
+    /// Size of the file.
+    pub bytes: u32,
+    pub error: IoError,
 }
 
 /// How full the journal is. Percentages of the design are of `total_bytes`; the reserve comes on
@@ -97,6 +107,7 @@ impl Segments {
             free: found.free.into(),
             absent,
             creating: None,
+            refused: None,
         }
     }
 
@@ -141,13 +152,19 @@ impl Segments {
     }
 
     /// The creation in progress ended.
-    pub(super) fn created(&mut self, ok: bool) {
+    pub(super) fn created(&mut self, res: Result<(), IoError>) {
         let segment = self.creating.take().expect("a creation is in progress");
-        if ok {
+        self.refused = res.err();
+        if res.is_ok() {
             self.free.push_back(segment);
         } else {
             self.absent.push_front(segment);
         }
+    }
+
+    /// The segment whose creation failed last, if none succeeded since.
+    pub(super) fn missing(&self) -> Option<MissingSegment> {
+        self.refused.map(|error| MissingSegment { bytes: self.segment_bytes, error })
     }
 
     pub(super) fn occupancy(&self) -> Occupancy {

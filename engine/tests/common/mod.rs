@@ -65,13 +65,18 @@ impl Rig {
         Self::over(config, Disk::new(1))
     }
 
-    /// An engine on what `disk` holds, driven until it is open.
-    pub fn over(config: EngineConfig, disk: Disk) -> Self {
+    /// An engine on what `disk` holds, at the beginning of its recovery.
+    pub fn start(config: EngineConfig, disk: Disk) -> Self {
         let pages = config.arena_bytes().div_ceil(PAGE_BYTES as u64) as usize;
         let memory = PageMemory::Heap(Page::boxed(pages));
         let engine = Engine::open(config.clone(), memory, &disk.listing());
         let now = Now { mono: Instant(1), wall: BrokerTime(1_000_000) };
-        let mut rig = Self { engine, disk, config, now, commits: true };
+        Self { engine, disk, config, now, commits: true }
+    }
+
+    /// An engine on what `disk` holds, driven until it is open.
+    pub fn over(config: EngineConfig, disk: Disk) -> Self {
+        let mut rig = Self::start(config, disk);
         for _ in 0..100_000 {
             if *rig.engine.phase() != Phase::Recovering {
                 return rig;

@@ -6,9 +6,44 @@
 //!                             machine told                       (or time is up)
 //! ```
 
+use core::fmt;
+
 use base::{Input, Instant, Machine, Now};
 
-use super::{Reactor, Stopped};
+use super::Reactor;
+
+/// How a reactor that was asked to stop did so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The machine said that it was done, and nothing was in flight any more.
+    Cleanly,
+    /// Time was up.
+    Late(Unfinished),
+}
+
+/// What a reactor left when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The machine was not done.
+    pub machine: bool,
+    pub connections: usize,
+    /// Operations on files, files being made included.
+    pub disk: usize,
+    /// Everything that the kernel had.
+    pub operations: usize,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { machine, connections, disk, operations } = self;
+        let sealed = if *machine { "not sealed" } else { "sealed" };
+        write!(
+            f,
+            "log {sealed}, {connections} connections, {disk} disk operations, {operations} \
+             operations of the kernel's"
+        )
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Life {
@@ -48,13 +83,23 @@ impl<T> Reactor<T> {
                 None
             }
             Life::Closing { until } => {
-                let idle = self.net.is_idle() && self.files.is_idle();
+                let idle = self.net.is_idle() && self.files.under_way() == 0;
                 if idle && self.io.flights.count() == 0 && machine.stopped() {
                     Some(Stopped::Cleanly)
                 } else {
-                    (until <= now.mono).then_some(Stopped::Late)
+                    let late = || Stopped::Late(self.unfinished(machine));
+                    (until <= now.mono).then(late)
                 }
             }
+        }
+    }
+
+    fn unfinished<M: Machine<Mail = T>>(&self, machine: &M) -> Unfinished {
+        Unfinished {
+            machine: !machine.stopped(),
+            connections: self.net.connections(),
+            disk: self.files.under_way(),
+            operations: self.io.flights.count(),
         }
     }
 

@@ -268,5 +268,6 @@ fn a_machine_that_cannot_finish_does_not_keep_the_core() {
     let mut stream = core.connect();
     round_trip(&mut stream, b"hello");
     let (_, stopped) = core.stop();
-    assert_eq!(stopped, Stopped::Late);
+    let Stopped::Late(unfinished) = stopped else { panic!("{stopped:?}") };
+    assert!(unfinished.machine && unfinished.disk == 0, "{unfinished}");
 }

@@ -68,11 +68,14 @@ impl RawConfig {
             }
             let origin = Origin::File { key: key.clone(), path: path.to_owned() };
             let Some(setting) = table::find(&key) else {
-                let nearest = table::nearest(&key, SETTINGS.iter().map(|s| s.key));
-                return Err(ConfigError::UnknownKey {
-                    origin,
-                    nearest: nearest.map(|key| format!("`{key}`")),
-                });
+                let nearest = match value {
+                    toml::Value::Table(_) => {
+                        table::nearest(&key, table::sections()).map(|name| format!("`[{name}]`"))
+                    }
+                    _ => table::nearest(&key, SETTINGS.iter().map(|s| s.key))
+                        .map(|key| format!("`{key}`")),
+                };
+                return Err(ConfigError::UnknownKey { origin, nearest });
             };
             let text =
                 scalar(value).ok_or_else(|| ConfigError::NotAScalar { origin: origin.clone() })?;

@@ -204,6 +204,11 @@ pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
+/// The sections of the file that settings stand in.
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| Some(setting.key.rsplit_once('.')?.0))
+}
+
 /// The name in `names` that someone who typed `typed` most likely meant: at most a third of its
 /// letters differ, or it is one part of a dotted name.
 pub fn nearest<N: AsRef<str>>(typed: &str, names: impl Iterator<Item = N>) -> Option<N> {

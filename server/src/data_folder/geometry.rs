@@ -11,6 +11,12 @@ const FRAME_MAX_BYTES: u64 = 8 << 20;
 const CONTROL_BIN_BYTES: u64 = 4 << 20;
 
 impl Meta {
+    /// Bytes of the files that a new folder cannot do without: each shard begins in one segment.
+    pub(super) fn first_bytes(&self) -> u64 {
+        let shards = (0..self.shard_count()).map(ShardId).chain([ShardId::CONTROL]);
+        shards.map(|shard| u64::from(self.engine_config(shard).journal.segment_bytes)).sum()
+    }
+
     /// The engine of a shard as the folder was formatted; all that may change has its default.
     #[must_use]
     pub fn engine_config(&self, shard: ShardId) -> EngineConfig {

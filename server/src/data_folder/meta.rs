@@ -9,7 +9,7 @@ use replication::Uuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FolderError, sync_folder};
+use super::{FolderError, NoRoom, sync_folder};
 use crate::config::{ClusterSettings, Config};
 
 pub const NAME: &str = "meta.toml";
@@ -134,6 +134,7 @@ impl Meta {
             control: Journal::new(),
             shard: (0..shards).map(|_| Journal::new()).collect(),
         };
+        NoRoom::check(folder, meta.first_bytes()).map_err(FolderError::NoRoom)?;
         meta.write(folder)?;
         Ok(meta)
     }

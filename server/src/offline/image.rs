@@ -7,8 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use base::{Arena, Done, FileId, IoError, Op, PAGE_BYTES, Page};
+use engine::journal::MissingSegment;
 use ring::ShardFolder;
 use rustix::io::Errno;
+
+use crate::data_folder::NoRoom;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -49,6 +52,11 @@ impl Image {
     /// Every file and its size in bytes.
     pub(crate) fn existing(&self) -> Vec<(FileId, u64)> {
         self.files.iter().map(|(id, file)| (*id, file.bytes)).collect()
+    }
+
+    /// Why a segment could not be made.
+    pub(crate) fn no_room(&self, missing: MissingSegment) -> NoRoom {
+        NoRoom::of_segment(&self.path, missing)
     }
 
     /// Performs `op` and waits for its end.

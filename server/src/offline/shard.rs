@@ -44,7 +44,8 @@ impl OfflineShard {
         let memory = PageMemory::Heap(Page::boxed(pages as usize));
         let engine = Engine::open(config, memory, &image.existing());
         let mut shard = Self { engine, image, spans: Vec::new() };
-        while *shard.engine.phase() == Phase::Recovering {
+        while *shard.engine.phase() == Phase::Recovering && shard.engine.missing_segment().is_none()
+        {
             shard.step();
         }
         shard
@@ -160,6 +161,9 @@ impl OfflineShard {
     }
 
     fn check(&self) -> Result<(), OfflineStopped> {
+        if let Some(missing) = self.engine.missing_segment() {
+            return Err(OfflineStopped(self.image.no_room(missing).to_string()));
+        }
         let stopped: &dyn fmt::Display = match self.engine.phase() {
             Phase::Recovering | Phase::Open => return Ok(()),
             Phase::Poisoned(cause) => cause,

@@ -51,11 +51,16 @@ impl Report {
         Self { started }
     }
 
-    pub(super) fn device(&self, device: DeviceReport) {
+    pub(super) fn device(&self, device: &DeviceReport) {
         print(format_args!("device    {device}"));
         for warning in device.warnings() {
             output::note(format_args!("{warning}"));
         }
+    }
+
+    /// A full disk still serves what it holds.
+    pub(super) fn full_device(&self) {
+        print(format_args!("device    not measured: the disk is full"));
     }
 
     /// What is taken at the start and kept, and what comes on top.

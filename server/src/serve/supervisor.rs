@@ -10,7 +10,7 @@ use super::engines::Stoppers;
 use super::report::Report;
 use super::{CoreError, Event};
 use crate::control::ControlThread;
-use crate::data_folder::{DataFolder, shard_name};
+use crate::data_folder::{DataFolder, NoRoom, shard_name};
 use crate::failure::Failure;
 use crate::output;
 
@@ -65,6 +65,10 @@ impl Supervisor {
                     is_ready = true;
                     self.report.ready();
                 }
+                Event::LacksSegment { shard, missing } => {
+                    let no_room = NoRoom::of_segment(self.folder.path(), missing);
+                    return End::Failed(Failure::NoRoom { name: shard_name(shard), no_room });
+                }
                 Event::ShardFailed { shard: ShardId::CONTROL, .. } => {}
                 Event::ShardFailed { shard, reason } => {
                     failed_shards += 1;
@@ -98,8 +102,17 @@ impl Supervisor {
         for core in self.cores.drain(..) {
             core.join().expect("a panic aborts the process");
         }
-        let is_late =
-            |event| matches!(event, Event::CoreEnded { result: Ok(Stopped::Late) | Err(_), .. });
-        !self.heard.try_iter().any(is_late)
+        let mut cleanly = true;
+        for event in self.heard.try_iter() {
+            match event {
+                Event::CoreEnded { core, result: Ok(Stopped::Late(unfinished)) } => {
+                    output::note(format_args!("core {core} ran out of time: {unfinished}"));
+                    cleanly = false;
+                }
+                Event::CoreEnded { result: Err(_), .. } => cleanly = false,
+                _ => {}
+            }
+        }
+        cleanly
     }
 }

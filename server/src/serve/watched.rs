@@ -30,6 +30,7 @@ struct Seen {
     recovered: bool,
     activated: bool,
     failed: bool,
+    lacks_segment: bool,
 }
 
 impl Watch {
@@ -58,6 +59,12 @@ impl Watch {
         if !seen.activated && Seq(0) < engine.durable_seq() {
             seen.activated = true;
             tell(Event::Activated(shard));
+        }
+        if !seen.lacks_segment
+            && let Some(missing) = engine.missing_segment()
+        {
+            seen.lacks_segment = true;
+            tell(Event::LacksSegment { shard, missing });
         }
         let reason = match engine.phase() {
             Phase::Recovering | Phase::Open => return,

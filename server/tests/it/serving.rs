@@ -1,5 +1,8 @@
 //! A server's life: started, restarted, killed, stopped, refused a second time.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
 use crate::chiplog::{folder, refusal, serve, stdout};
@@ -38,6 +41,40 @@ fn both_signals_seal_the_log_and_a_restart_finds_it_sealed() {
     assert_eq!(recovery.len(), 2, "{}", server.report);
     assert!(recovery.iter().all(|line| line.ends_with("; sealed")), "{}", server.report);
     assert_eq!(stdout(&server.run(&["consume", "lines"])), "one\none\n");
+}
+
+/// `timeout` and many a shell tell a process and then its whole group.
+#[test]
+fn two_wishes_to_stop_in_one_moment_are_one() {
+    let home = folder();
+    let server = Server::start(home.path(), &[]);
+    let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).expect("not 0");
+    rustix::process::kill_process(pid, Signal::INT).expect("it runs");
+    assert_eq!(server.stop(Signal::TERM), "stopped; the log is sealed\n");
+}
+
+#[test]
+fn a_lock_that_a_dead_server_still_holds_is_waited_for() {
+    let home = folder();
+    Server::start(home.path(), &[]).stop(Signal::TERM);
+    // As the kernel does while it closes the files of a killed process.
+    let lock = std::fs::File::options().read(true).write(true).open(home.path().join("lock"));
+    let lock = lock.expect("a server was here");
+    let exclusively = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&lock, exclusively).expect("the server is gone");
+    let mut command = serve(home.path(), &[]);
+    command.args(["--pin", "false"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut waiting = command.spawn().expect("the binary runs");
+    let mut notes = BufReader::new(waiting.stderr.take().expect("it is piped"));
+    let mut note = String::new();
+    notes.read_line(&mut note).expect("UTF-8");
+    assert!(note.contains("is gone; waiting for the kernel to close its files"), "{note}");
+    drop(lock);
+    let report = BufReader::new(waiting.stdout.take().expect("it is piped"));
+    let is_ready = |line: std::io::Result<String>| line.expect("UTF-8").starts_with("ready");
+    assert!(report.lines().any(is_ready), "it serves once the lock is free");
+    waiting.kill().expect("it runs");
+    waiting.wait().expect("it is our child");
 }
 
 #[test]

@@ -257,7 +257,7 @@ impl World {
         self.window = Window::new(self.config.window, Seq(begin.base.0 - 1));
         self.segments = Segments::new(&self.config, begin.found);
         if let Some(segment) = self.segments.start_creating() {
-            self.segments.created(true);
+            self.segments.created(Ok(()));
             self.cells.extend((0..BLOCKS).map(|block| (place(segment, block), Cell::Zero)));
         }
         self.life += 1;
