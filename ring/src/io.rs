@@ -49,6 +49,14 @@ impl Io {
         self.uring.nudge(ring, Kind::Nudge.user_data(0), Kind::NudgeFailed.user_data(core.0));
     }
 
+    /// Leaves arenas as resident and as registered as they are.
+    pub(crate) fn stop_populating(&mut self) {
+        for place in &mut self.arenas {
+            place.mapping.stop_populating();
+            place.wanted = None;
+        }
+    }
+
     /// Registers the arenas that have become resident: registering others would wait for their
     /// pages.
     pub(crate) fn register_arenas(&mut self) {

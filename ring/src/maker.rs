@@ -183,6 +183,8 @@ fn write_zeros(
         file.write_all_at(&zeros[..chunk as usize], pos)?;
         pos += chunk;
     }
+    // The longest wait of all.
+    pace(bytes)?;
     file.sync_data()?;
     Ok(file)
 }

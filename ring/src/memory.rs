@@ -7,6 +7,7 @@
 use core::fmt;
 use core::ptr::{self, NonNull};
 use std::io;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use base::{PAGE_BYTES, Page, PageMemory};
@@ -24,7 +25,12 @@ pub struct Mapping {
     bytes: usize,
     backing: Backing,
     populating: Vec<JoinHandle<()>>,
+    /// Who holds it wants the memory resident.
+    wanted: Option<Wanted>,
 }
+
+/// Populating threads go on as long as there is one.
+type Wanted = Arc<()>;
 
 /// What kind of pages a mapping asked for and got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +108,11 @@ impl Mapping {
         self.populating.iter().all(JoinHandle::is_finished)
     }
 
+    /// Touches no more pages in the background: a process that ends would wait for that.
+    pub(crate) fn stop_populating(&mut self) {
+        self.wanted = None;
+    }
+
     /// `bytes` with the proof that they are never unmapped; `None` if they lie elsewhere.
     pub(crate) fn lasting(&self, bytes: &[u8]) -> Option<Lasting> {
         let from = bytes.as_ptr().addr().checked_sub(self.address)?;
@@ -124,7 +135,8 @@ impl Mapping {
 pub fn map_pages(bytes: usize) -> Result<(PageMemory, Mapping), MapError> {
     let pages = bytes.div_ceil(PAGE_BYTES).max(1);
     let (start, backing) = map_advised(pages * PAGE_BYTES)?;
-    let populating = populate(start, pages * PAGE_BYTES);
+    let wanted = Wanted::default();
+    let populating = populate(start, pages * PAGE_BYTES, &Arc::downgrade(&wanted));
     let pages = ptr::slice_from_raw_parts_mut(start.cast::<Page>().as_ptr(), pages);
     // SAFETY: the region is fresh, zeroed, page-aligned, that long, never unmapped, and nobody
     // else has its address.
@@ -134,6 +146,7 @@ pub fn map_pages(bytes: usize) -> Result<(PageMemory, Mapping), MapError> {
         bytes: size_of_val(memory),
         backing,
         populating,
+        wanted: Some(wanted),
     };
     Ok((PageMemory::Mapped(memory), mapping))
 }
@@ -167,8 +180,9 @@ fn map_advised(bytes: usize) -> Result<(NonNull<u8>, Backing), MapError> {
     Ok((start, if huge { Backing::Transparent } else { Backing::Small }))
 }
 
-/// Touches every page: a little memory now, much in the background, by the threads returned.
-fn populate(start: NonNull<u8>, bytes: usize) -> Vec<JoinHandle<()>> {
+/// Touches every page: a little memory now, much in the background and as long as it is `wanted`, by
+/// the threads returned.
+fn populate(start: NonNull<u8>, bytes: usize, wanted: &Weak<()>) -> Vec<JoinHandle<()>> {
     if bytes < BACKGROUND_BYTES {
         // Refusal only makes the faults later.
         let _ = advise(start.as_ptr(), bytes, Advice::LinuxPopulateWrite);
@@ -178,11 +192,15 @@ fn populate(start: NonNull<u8>, bytes: usize) -> Vec<JoinHandle<()>> {
     let share = bytes.div_ceil(POPULATING_THREADS).next_multiple_of(HUGE_BYTES);
     let populate_from = |from: usize| {
         let builder = std::thread::Builder::new().name("populate".to_owned());
+        let wanted = Weak::clone(wanted);
         let thread = builder.spawn(move || {
             // Whoever serves comes first. At the wrong priority memory is touched all the same.
             let _ = rustix::process::nice(10);
             // Page by page: others may map memory in between.
             for at in (from..bytes.min(from + share)).step_by(HUGE_BYTES) {
+                if Weak::strong_count(&wanted) == 0 {
+                    return;
+                }
                 let page = ptr::with_exposed_provenance_mut(address + at);
                 let _ = advise(page, HUGE_BYTES.min(bytes - at), Advice::LinuxPopulateWrite);
             }
@@ -207,6 +225,8 @@ fn advise(start: *mut u8, bytes: usize, advice: Advice) -> rustix::io::Result<()
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     #[test]
@@ -230,6 +250,25 @@ mod tests {
         }
         assert!(Page::bytes(&memory).iter().all(|byte| *byte == 0));
         assert!(map_pages(HUGE_BYTES).unwrap().1.is_resident());
+    }
+
+    #[test]
+    fn memory_that_nobody_wants_any_more_is_not_touched() {
+        let (start, _) = map_advised(BACKGROUND_BYTES).unwrap();
+        let gone = Wanted::default();
+        let unwanted = Arc::downgrade(&gone);
+        drop(gone);
+        for thread in populate(start, BACKGROUND_BYTES, &unwanted) {
+            thread.join().unwrap();
+        }
+        // One word per page; see Documentation/admin-guide/mm/pagemap.rst.
+        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
+        for at in (0..BACKGROUND_BYTES).step_by(HUGE_BYTES) {
+            let page = (start.as_ptr().addr() + at) / PAGE_BYTES;
+            let mut word = [0; 8];
+            map.read_exact_at(&mut word, page as u64 * 8).unwrap();
+            assert_eq!(u64::from_ne_bytes(word) >> 63, 0, "the page at {at} is present");
+        }
     }
 
     #[test]

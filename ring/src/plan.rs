@@ -43,7 +43,8 @@ pub struct ReactorConfig {
     pub net: NetOptions,
     /// The most that zeroing new files may write per second.
     pub create_bytes_per_second: u64,
-    /// After a stop was asked for, what is not finished by then is dropped.
+    /// After a stop was asked for, what is not finished by then is dropped. A server promises to stop
+    /// in a second: its control core and the end of the process come after this.
     pub stop_within: Duration,
     pub planted: Planted,
 }
@@ -57,7 +58,7 @@ impl Default for ReactorConfig {
             ring: RingOptions::default(),
             net: NetOptions::default(),
             create_bytes_per_second: 400 << 20,
-            stop_within: Duration::from_millis(900),
+            stop_within: Duration::from_millis(600),
             planted: Planted::default(),
         }
     }

@@ -4,6 +4,7 @@ mod bad_input;
 mod clients;
 mod disks;
 mod full_disk;
+mod full_disk_start;
 mod kcat;
 mod kill_nine;
 mod poor_host;
@@ -21,6 +22,8 @@ pub struct Trial {
     pub promise: &'static str,
     /// The runner ends the trial after so many seconds.
     pub limit_s: u64,
+    /// The file of a setting of the whole machine that it changes; the runner puts it back.
+    pub changes: Option<&'static str>,
     pub run: fn(&Context) -> Outcome,
 }
 
@@ -30,7 +33,7 @@ const fn trial(
     limit_s: u64,
     run: fn(&Context) -> Outcome,
 ) -> Trial {
-    Trial { name, promise, limit_s, run }
+    Trial { name, promise, limit_s, changes: None, run }
 }
 
 /// Every trial, in the order in which they run.
@@ -126,6 +129,12 @@ pub const TRIALS: &[Trial] = &[
         full_disk::refuse_and_recover,
     ),
     trial(
+        "full-disk-start-says-what-is-missing",
+        "a start on a disk without room for a journal file serves, or says how much room it needs; it never waits",
+        300,
+        full_disk_start::serve_or_say_what_is_missing,
+    ),
+    trial(
         "rot-in-the-journal-halts-one-partition",
         "a damaged byte in the journal halts the partition it lies in, by name, and no other",
         120,
@@ -179,10 +188,13 @@ pub const TRIALS: &[Trial] = &[
         120,
         poor_host::refuse_clearly,
     ),
-    trial(
-        "no-io-uring-is-one-sentence",
-        "where io_uring is disabled the server says how to enable it",
-        30,
-        poor_host::refuse_without_io_uring,
-    ),
+    Trial {
+        changes: Some(poor_host::IO_URING_DISABLED),
+        ..trial(
+            "no-io-uring-is-one-sentence",
+            "where io_uring is disabled the server says how to enable it",
+            30,
+            poor_host::refuse_without_io_uring,
+        )
+    },
 ];

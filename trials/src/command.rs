@@ -1,5 +1,6 @@
 //! Programs of the system, run to their end.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Trouble;
@@ -41,5 +42,28 @@ pub fn need_root() -> Result<(), Trouble> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(Trouble::Skipped("only root can mount and attach loop devices".into()))
+    Err(Trouble::Skipped("it is for root".into()))
+}
+
+/// Skips the trial unless the device is there; `module` may bring it.
+pub fn need_device(path: &str, module: &str) -> Result<(), Trouble> {
+    if Path::new(path).exists() || (load(module) && Path::new(path).exists()) {
+        return Ok(());
+    }
+    Err(Trouble::Skipped(format!("there is no {path}")))
+}
+
+/// Asks the kernel for a module; false if it has none of that name, or it is no module.
+pub(crate) fn load(module: &str) -> bool {
+    run("modprobe", &["-q", module]).is_ok()
+}
+
+/// Whether this process may mount and make namespaces: root in a container often may not.
+#[must_use]
+pub fn may_administer() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    nix::unistd::geteuid().is_root() && mask >> CAP_SYS_ADMIN & 1 == 1
 }

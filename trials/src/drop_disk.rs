@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fuser::{BackgroundSession, MountOption};
 
 use crate::Outcome;
+use crate::command::need_device;
 use files::Files;
 use platter::Platter;
 pub use platter::{Counts, Survivors};
@@ -31,6 +32,11 @@ pub struct DropDisk {
 }
 
 impl DropDisk {
+    /// Skips the trial where there can be no such disk.
+    pub fn need() -> Outcome<()> {
+        need_device("/dev/fuse", "fuse")
+    }
+
     /// A disk of `bytes` zeros kept in the file `media`, shown as a file in `folder`.
     pub fn start(media: &Path, folder: &Path, bytes: u64) -> Outcome<Self> {
         std::fs::create_dir_all(folder)?;

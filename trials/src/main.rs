@@ -6,12 +6,12 @@
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use trials::catalogue::{TRIALS, Trial};
+use trials::command::may_administer;
 use trials::{Context, Trouble};
 
 const SKIPPED: u8 = 77;
-/// One trial changes it, and may be ended before it has changed it back.
-const IO_URING_SETTING: &str = "/proc/sys/kernel/io_uring_disabled";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,11 +40,10 @@ fn run_all(words: &[&str]) -> ExitCode {
     for trial in TRIALS.iter().filter(chosen) {
         println!("trial {}: {}", trial.name, trial.promise);
         let start = Instant::now();
-        let setting = std::fs::read_to_string(IO_URING_SETTING).ok();
-        let code = run_apart(trial);
-        if let Some(setting) = setting {
-            restore(IO_URING_SETTING, &setting);
-        }
+        let code = match trial.changes {
+            Some(setting) => Kept::of(setting).during(|| run_apart(trial)),
+            None => run_apart(trial),
+        };
         println!("  {:.1} s", start.elapsed().as_secs_f64());
         match code {
             Some(0) => passed += 1,
@@ -65,7 +64,7 @@ fn run_all(words: &[&str]) -> ExitCode {
 /// Runs one trial in a process of its own and waits for its end, or ends it at its limit.
 fn run_apart(trial: &Trial) -> Option<i32> {
     let this = std::env::current_exe().expect("a running program has a path");
-    let mut command = if nix::unistd::geteuid().is_root() {
+    let mut command = if may_administer() {
         let mut unshare = Command::new("unshare");
         unshare
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
@@ -91,9 +90,30 @@ fn run_apart(trial: &Trial) -> Option<i32> {
     child.wait().expect("a child can be waited for").code()
 }
 
-fn restore(setting: &str, value: &str) {
-    if std::fs::read_to_string(setting).is_ok_and(|now| now != value) {
-        std::fs::write(setting, value).expect("what a trial could change, its runner can");
+/// A setting of the whole machine that a trial changes and may be ended before it changes it back.
+struct Kept {
+    path: &'static str,
+    value: Option<String>,
+}
+
+impl Kept {
+    fn of(path: &'static str) -> Self {
+        Self { path, value: std::fs::read_to_string(path).ok() }
+    }
+
+    /// Puts the setting back after `work`, which no signal but SIGKILL ends early: those that come
+    /// meanwhile are heeded afterwards.
+    fn during<T>(self, work: impl FnOnce() -> T) -> T {
+        let ends: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        ends.thread_block().expect("signals can be blocked");
+        let done = work();
+        if let Some(value) = &self.value
+            && std::fs::read_to_string(self.path).is_ok_and(|now| now != *value)
+        {
+            std::fs::write(self.path, value).expect("what a trial could change, its runner can");
+        }
+        ends.thread_unblock().expect("signals can be unblocked");
+        done
     }
 }
 

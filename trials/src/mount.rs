@@ -4,7 +4,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::command::run;
+use crate::command::{load, may_administer, need, need_device, run};
 use crate::{LoopDevice, Outcome, Trouble};
 
 /// Which file system to make.
@@ -24,25 +24,36 @@ pub struct Mount {
 }
 
 impl FileSystem {
-    /// Programs that a trial on this file system needs.
-    #[must_use]
-    pub const fn programs(self) -> [&'static str; 4] {
-        match self {
-            Self::Xfs => ["losetup", "mount", "xfs_io", "mkfs.xfs"],
-            Self::Ext4 => ["losetup", "mount", "xfs_io", "mkfs.ext4"],
+    /// Skips the trial where images of this file system cannot be made, mounted or shut down.
+    pub fn need(self) -> Outcome<()> {
+        if !may_administer() {
+            return Err(Trouble::Skipped("only root can mount and attach loop devices".into()));
         }
+        need(&["losetup", "mount", "umount", "mountpoint", "xfs_io", &format!("mkfs.{self}")])?;
+        need_device("/dev/loop-control", "loop")?;
+        if knows(self) || (load(&self.to_string()) && knows(self)) {
+            return Ok(());
+        }
+        Err(Trouble::Skipped(format!("the kernel does not know {self}")))
     }
 
-    /// Formats `image`. Never discards: the whole image counts as written.
+    /// Formats `image`. Never discards: the whole image counts as written. Nothing is set aside for
+    /// root: full is full.
     pub fn make(self, image: &Path) -> Outcome<()> {
         let device = LoopDevice::attach(image)?;
         let path = device.path().to_string_lossy().into_owned();
         match self {
             Self::Xfs => run("mkfs.xfs", &["-q", "-f", "-K", &path])?,
-            Self::Ext4 => run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", &path])?,
+            Self::Ext4 => run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "nodiscard", &path])?,
         };
         Ok(())
     }
+}
+
+/// Whether the kernel has the file system's code at hand.
+fn knows(kind: FileSystem) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.trim() == kind.to_string())
 }
 
 impl fmt::Display for FileSystem {

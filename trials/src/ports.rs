@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::{Outcome, Trouble};
 
 /// Below the range that outgoing connections draw from.
-const RANGE: Range<u16> = 21_000..22_000;
+const RANGE: Range<u16> = 22_000..23_000;
 
 /// The ports of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,20 +27,20 @@ pub struct Unfinished {
     /// The machine was not done.
     pub machine: bool,
     pub connections: usize,
-    /// Operations on files, files being made included.
-    pub disk: usize,
-    /// Everything that the kernel had.
+    /// What the kernel had.
     pub operations: usize,
+    /// Operations on files among them, and files being made.
+    pub disk: usize,
 }
 
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, connections, disk, operations } = self;
+        let Self { machine, connections, operations, disk } = self;
         let sealed = if *machine { "not sealed" } else { "sealed" };
         write!(
             f,
-            "log {sealed}, {connections} connections, {disk} disk operations, {operations} \
-             operations of the kernel's"
+            "log {sealed}, {connections} connections, {operations} operations in flight, {disk} on \
+             files"
         )
     }
 }
@@ -66,6 +66,7 @@ impl<T> Reactor<T> {
         match self.life {
             Life::Serving if self.mailboxes.stop_asked() => {
                 self.net.stop_listening();
+                self.io.stop_populating();
                 machine.handle(now, Input::Stop);
                 machine.turn(now);
                 self.take_outputs(now, machine);
@@ -98,8 +99,8 @@ impl<T> Reactor<T> {
         Unfinished {
             machine: !machine.stopped(),
             connections: self.net.connections(),
-            disk: self.files.under_way(),
             operations: self.io.flights.count(),
+            disk: self.files.under_way(),
         }
     }
 

@@ -19,8 +19,9 @@ use crate::clock;
 use crate::serve::Event;
 use crate::serve::watched::Watch;
 
-/// How long the shard may take to seal its log after a stop was asked for.
-const STOP_WITHIN: Duration = Duration::from_millis(500);
+/// How long the shard may take to seal its log after a stop was asked for: the data cores had their
+/// time before, and the server promises to stop in a second.
+const STOP_WITHIN: Duration = Duration::from_millis(200);
 /// Between two looks while a data core has no room for its mail.
 const BEHIND: Duration = Duration::from_millis(1);
 

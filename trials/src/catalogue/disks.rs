@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::command::{need, need_root, run};
+use crate::command::run;
 use crate::drop_disk::Survivors;
 use crate::{Context, DropDisk, FileSystem, LoopDevice, Mount, Outcome, ensure, loop_device};
 
@@ -11,10 +11,10 @@ const IMAGE_BYTES: u64 = 400 << 20;
 /// On both file systems: a synced file survives each kind of cut, an unsynced one does not, and a
 /// flush that lies loses what the kernel was told is safe.
 pub(super) fn lose_what_was_not_flushed(context: &Context) -> Outcome {
-    need_root()?;
+    DropDisk::need()?;
     let mut seen = Vec::new();
     for kind in [FileSystem::Xfs, FileSystem::Ext4] {
-        need(&kind.programs())?;
+        kind.need()?;
         let folder = context.folder().join(kind.to_string());
         shutdown_keeps_synced(kind, &folder.join("shutdown"))?;
         let flushes = cut_keeps_synced(kind, &folder.join("cut"))?;

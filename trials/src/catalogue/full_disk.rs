@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::command::{need, need_root, run};
+use crate::command::{need, run};
 use crate::scene::{ACK_LIMIT, Scene};
 use crate::{
     Context, FileSystem, Load, Mount, Outcome, Producers, Trouble, ensure, loop_device, topics,
@@ -17,8 +17,8 @@ const STALL: Duration = Duration::from_secs(4);
 /// Fills a small disk; then readers and deletes must be served, and room must be found and used
 /// without a restart, whether an operator makes it or a deleted topic.
 pub(super) fn refuse_and_recover(context: &Context) -> Outcome {
-    need_root()?;
-    need(&FileSystem::Ext4.programs())?;
+    FileSystem::Ext4.need()?;
+    need(&["fallocate"])?;
     let image = context.folder().join("image");
     loop_device::make_image(&image, IMAGE_BYTES)?;
     FileSystem::Ext4.make(&image)?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::command::{need, need_root};
 use crate::drop_disk::Survivors;
 use crate::scene::{ACK_LIMIT, Scene};
 use crate::{
@@ -23,8 +22,7 @@ pub(super) fn keep_every_ack_on_ext4(context: &Context) -> Outcome {
 /// Cuts below the file system: what the kernel had only in memory is gone, file sizes and directory
 /// entries included.
 fn shut_down_again_and_again(context: &Context, kind: FileSystem) -> Outcome {
-    need_root()?;
-    need(&kind.programs())?;
+    kind.need()?;
     let image = context.folder().join("image");
     loop_device::make_image(&image, IMAGE_BYTES)?;
     kind.make(&image)?;
@@ -121,8 +119,8 @@ struct VolatileDisk {
 
 impl VolatileDisk {
     fn new(context: &Context, kind: FileSystem) -> Outcome<Self> {
-        need_root()?;
-        need(&kind.programs())?;
+        DropDisk::need()?;
+        kind.need()?;
         let folder = context.folder().join(kind.to_string());
         std::fs::create_dir_all(&folder)?;
         let drop = DropDisk::start(&folder.join("media"), &folder.join("fuse"), IMAGE_BYTES)?;
