@@ -68,10 +68,15 @@ impl fmt::Display for FileSystem {
 impl Mount {
     /// Mounts `image`, which [`FileSystem::make`] formatted, on `folder`.
     pub fn new(kind: FileSystem, image: &Path, folder: &Path) -> Outcome<Self> {
+        Self::with(kind, image, folder, "noatime")
+    }
+
+    /// The same with other options, divided by commas.
+    pub fn with(kind: FileSystem, image: &Path, folder: &Path, options: &str) -> Outcome<Self> {
         std::fs::create_dir_all(folder)?;
         let device = LoopDevice::attach(image)?;
         let (source, target) = (device.path().to_string_lossy(), folder.to_string_lossy());
-        run("mount", &["-t", &kind.to_string(), "-o", "noatime", &source, &target])?;
+        run("mount", &["-t", &kind.to_string(), "-o", options, &source, &target])?;
         device.detach_when_unused()?;
         Ok(Self { image: image.to_path_buf(), folder: folder.to_path_buf(), kind, _device: device })
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::command::{need, need_root, run};
 use crate::scene::{ACK_LIMIT, Scene};
-use crate::{Context, Launch, Outcome, Trouble, ensure};
+use crate::{Context, FileSystem, Launch, Mount, Outcome, Trouble, ensure, loop_device};
 
 /// 0: rings for all; 1: for the privileged; 2: for nobody.
 pub(super) const IO_URING_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -115,7 +115,24 @@ pub(super) fn refuse_clearly(context: &Context) -> Outcome {
         let _ = std::fs::remove_dir_all(memory);
     }
     let closed = refuse_a_closed_folder(context, &program)?;
-    Ok(format!("seven sentences, among them: {second} · {port} · {closed}"))
+    let buffered = refuse_a_buffered_disk(context, &program)?;
+    Ok(format!("{second} · {port} · {closed} · {buffered}"))
+}
+
+/// A file system that takes direct I/O for a word and writes through its page cache all the same.
+fn refuse_a_buffered_disk(context: &Context, program: &Path) -> Outcome {
+    if let Err(trouble) = FileSystem::Ext4.need() {
+        return Ok(format!("NOT a disk without direct I/O: {trouble}"));
+    }
+    let image = context.folder().join("image");
+    loop_device::make_image(&image, 128 << 20)?;
+    FileSystem::Ext4.make(&image)?;
+    let folder = context.folder().join("mount");
+    let mount = Mount::with(FileSystem::Ext4, &image, &folder, "data=journal")?;
+    let launch = Launch::new(program.to_owned(), &mount.folder().join("data"), 1)?;
+    let said = refused(&launch, "a disk without direct I/O", &["O_DIRECT"])?;
+    mount.unmount()?;
+    Ok(said)
 }
 
 /// A folder that belongs to somebody else.
