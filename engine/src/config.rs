@@ -29,6 +29,9 @@ pub struct EngineConfig {
     /// An operator accepts that acked records of the whole shard may be lost, so that it can go on
     /// (`chiplog repair --accept-loss`).
     pub accept_loss: bool,
+    /// Batches are taken as long as the journal has room, also while no bin can be made: for a small
+    /// log without which nothing else works, such as the cluster's.
+    pub admits_without_bins: bool,
 }
 
 impl EngineConfig {
@@ -45,6 +48,7 @@ impl EngineConfig {
             reads_max: 16,
             activated: false,
             accept_loss: false,
+            admits_without_bins: false,
         }
     }
 

@@ -238,7 +238,8 @@ impl Store {
         if self.pressure == Pressure::ControlOnly {
             return Err(AppendError::Busy);
         }
-        if self.bins.is_full(self.config.reserved_bins()) {
+        let needs_bins = !self.config.admits_without_bins;
+        if needs_bins && self.bins.is_full(self.config.reserved_bins()) {
             return Err(AppendError::DiskFull);
         }
         Ok(())

@@ -139,6 +139,39 @@ fn a_full_disk_refuses_appends_and_recovers_when_records_are_deleted() {
 }
 
 #[test]
+fn a_log_that_needs_no_bins_goes_on_without_them_while_its_journal_has_room() {
+    let bytes = batch(&[&[1; 2_000]], 1_000_000);
+    let fill = |admits_without_bins| {
+        let mut rig = Rig::new(EngineConfig { admits_without_bins, ..config() });
+        rig.create(id(0), 1);
+        rig.steps(100);
+        rig.disk.capacity = 0;
+        let (mut taken, mut full) = (0, 0);
+        for _ in 0..500 {
+            match rig.append(id(0), &bytes) {
+                Ok(_) => taken += 1,
+                Err(AppendError::DiskFull) => full += 1,
+                Err(error) => assert_eq!(error, AppendError::Busy),
+            }
+            rig.steps(2);
+        }
+        (rig, taken, full)
+    };
+    let (_, taken, full) = fill(false);
+    assert!(0 < full, "no bin was wanted");
+    let (mut rig, taken_without_bins, full) = fill(true);
+    assert!(full == 0 && taken < taken_without_bins, "{taken_without_bins}, not more than {taken}");
+    rig.disk.capacity = u64::MAX;
+    for _ in 0..200 {
+        rig.now.mono.0 += 1_000_000_000;
+        rig.step();
+    }
+    rig.append(id(0), &bytes).unwrap();
+    rig.steps(100);
+    assert_eq!(rig.read_all(id(0), Offset(0)).len(), taken_without_bins + 1);
+}
+
+#[test]
 fn a_full_disk_recovers_although_every_bin_is_open() {
     let mut rig = Rig::new(EngineConfig { bins_max: 6, ..config() });
     assert_eq!(rig.config.reserved_bins(), 3);

@@ -30,6 +30,7 @@ impl Meta {
         EngineConfig {
             bin_bytes: if is_control { CONTROL_BIN_BYTES } else { self.bin_bytes },
             activated: self.is_activated(shard),
+            admits_without_bins: is_control,
             ..EngineConfig::new(journal)
         }
     }
