@@ -16,7 +16,8 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 const HUGE_BYTES: usize = 2 << 20;
 /// So much and more becomes resident in the background.
 const BACKGROUND_BYTES: usize = 64 << 20;
-const POPULATING_THREADS: usize = 4;
+/// How far the populating thread stands back behind those who serve (nice).
+const PATIENCE: i32 = 4;
 
 /// Where a [`PageMemory`] made by [`map_pages`] lies.
 #[derive(Debug)]
@@ -24,12 +25,12 @@ pub struct Mapping {
     address: usize,
     bytes: usize,
     backing: Backing,
-    populating: Vec<JoinHandle<()>>,
+    populating: Option<JoinHandle<()>>,
     /// Who holds it wants the memory resident.
     wanted: Option<Wanted>,
 }
 
-/// Populating threads go on as long as there is one.
+/// The populating thread goes on as long as there is one.
 type Wanted = Arc<()>;
 
 /// What kind of pages a mapping asked for and got.
@@ -105,7 +106,7 @@ impl Mapping {
     /// Whether every page has been touched. Those that have not cost whoever comes first a fault.
     #[must_use]
     pub fn is_resident(&self) -> bool {
-        self.populating.iter().all(JoinHandle::is_finished)
+        self.populating.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Touches no more pages in the background: a process that ends would wait for that.
@@ -181,33 +182,32 @@ fn map_advised(bytes: usize) -> Result<(NonNull<u8>, Backing), MapError> {
 }
 
 /// Touches every page: a little memory now, much in the background and as long as it is `wanted`, by
-/// the threads returned.
-fn populate(start: NonNull<u8>, bytes: usize, wanted: &Weak<()>) -> Vec<JoinHandle<()>> {
+/// the thread returned.
+///
+/// One thread, and hardly below the others: it holds the lock of the address space, page by page, and
+/// whoever allocates waits as long as it is kept from its CPU. Four at a low priority held a busy
+/// machine's cores up for seconds.
+fn populate(start: NonNull<u8>, bytes: usize, wanted: &Weak<()>) -> Option<JoinHandle<()>> {
     if bytes < BACKGROUND_BYTES {
         // Refusal only makes the faults later.
         let _ = advise(start.as_ptr(), bytes, Advice::LinuxPopulateWrite);
-        return Vec::new();
+        return None;
     }
     let address = start.as_ptr().expose_provenance();
-    let share = bytes.div_ceil(POPULATING_THREADS).next_multiple_of(HUGE_BYTES);
-    let populate_from = |from: usize| {
-        let builder = std::thread::Builder::new().name("populate".to_owned());
-        let wanted = Weak::clone(wanted);
-        let thread = builder.spawn(move || {
-            // Whoever serves comes first. At the wrong priority memory is touched all the same.
-            let _ = rustix::process::nice(10);
-            // Page by page: others may map memory in between.
-            for at in (from..bytes.min(from + share)).step_by(HUGE_BYTES) {
-                if Weak::strong_count(&wanted) == 0 {
-                    return;
-                }
-                let page = ptr::with_exposed_provenance_mut(address + at);
-                let _ = advise(page, HUGE_BYTES.min(bytes - at), Advice::LinuxPopulateWrite);
+    let wanted = Weak::clone(wanted);
+    let builder = std::thread::Builder::new().name("populate".to_owned());
+    let thread = builder.spawn(move || {
+        // At the wrong priority memory is touched all the same.
+        let _ = rustix::process::nice(PATIENCE);
+        for at in (0..bytes).step_by(HUGE_BYTES) {
+            if Weak::strong_count(&wanted) == 0 {
+                return;
             }
-        });
-        thread.ok()
-    };
-    (0..bytes).step_by(share).filter_map(populate_from).collect()
+            let page = ptr::with_exposed_provenance_mut(address + at);
+            let _ = advise(page, HUGE_BYTES.min(bytes - at), Advice::LinuxPopulateWrite);
+        }
+    });
+    thread.ok()
 }
 
 fn map(bytes: usize, flags: MapFlags) -> rustix::io::Result<NonNull<u8>> {
@@ -258,9 +258,7 @@ mod tests {
         let gone = Wanted::default();
         let unwanted = Arc::downgrade(&gone);
         drop(gone);
-        for thread in populate(start, BACKGROUND_BYTES, &unwanted) {
-            thread.join().unwrap();
-        }
+        populate(start, BACKGROUND_BYTES, &unwanted).unwrap().join().unwrap();
         // One word per page; see Documentation/admin-guide/mm/pagemap.rst.
         let map = std::fs::File::open("/proc/self/pagemap").unwrap();
         for at in (0..BACKGROUND_BYTES).step_by(HUGE_BYTES) {
