@@ -24,6 +24,7 @@
 
 mod builder;
 mod config;
+mod confirm;
 mod counters;
 pub mod dump;
 mod entry;

@@ -1,17 +1,19 @@
 //! From the bytes of a journal to its entries, a verdict, and the next incarnation.
 //!
 //! ```text
-//!  sync ─▶ scan ─▶ decide ─┬─▶ entries from S in the arena, verdict, Journal
-//!          loads on the way └─▶ reload, if heads are damaged ─▶ the same
+//!  sync ─▶ scan ─▶ decide ─┬──────────▶ confirm ─▶ entries from S in the arena, verdict, Journal
+//!          loads on the way └─▶ reload ──┘ ↑ the frames that no other testifies for
+//!                               if heads are damaged
 //! ```
-//! Nothing is written: a crash in here repeats the verdict. The next incarnation opens a fresh
-//! segment with its first frame, and that frame says where it began.
+//! No byte on the disk changes: a crash in here repeats the verdict. The next incarnation opens a
+//! fresh segment with its first frame, and that frame says where it began.
 
 use core::fmt;
 
-use base::{Arena, Done, FileId, FileKind, IoError, Op, Span};
+use base::{Arena, Done, FileId, FileKind, IoError, Op, Seq, Span};
 
 use super::config::JournalConfig;
+use super::confirm::Confirm;
 use super::frame::Place;
 use super::loader::Loader;
 use super::recovered::{Recovered, RecoveryReport};
@@ -37,6 +39,7 @@ pub struct Recovery {
 enum Stage {
     Scanning,
     Reloading(Decision, Reload),
+    Confirming(Decision, Vec<Span>, Confirm),
     Finished(Decision, Vec<Span>),
     Failed(RecoveryError),
 }
@@ -46,6 +49,8 @@ enum Stage {
 pub enum RecoveryError {
     /// A segment could not be synced: what is read from it may not be what the disk holds.
     Sync { segment: u16, error: IoError },
+    /// A frame that may only be in a volatile cache could not be written again.
+    Confirm { seq: Seq, error: IoError },
     /// The frames that are needed do not fit into memory.
     ArenaTooSmall { needed: u64, arena: u64 },
     /// Two reads of one frame differ.
@@ -57,6 +62,9 @@ impl fmt::Display for RecoveryError {
         match self {
             Self::Sync { segment, error } => {
                 write!(f, "journal segment {segment} could not be synced before reading: {error}")
+            }
+            Self::Confirm { seq, error } => {
+                write!(f, "journal frame {seq} could not be made stable: {error}")
             }
             Self::ArenaTooSmall { needed, arena } => write!(
                 f,
@@ -91,7 +99,10 @@ impl Recovery {
             stage: Stage::Scanning,
             bytes_read: 0,
         };
-        recovery.settle();
+        if recovery.scan.is_finished() {
+            let decision = recovery.decide();
+            recovery.stage = Stage::Finished(decision, Vec::new());
+        }
         recovery
     }
 
@@ -100,6 +111,7 @@ impl Recovery {
         match &mut self.stage {
             Stage::Scanning => self.scan.poll_op(),
             Stage::Reloading(_, reload) => reload.poll_op(),
+            Stage::Confirming(_, _, confirm) => confirm.poll_op(),
             Stage::Finished(..) | Stage::Failed(_) => None,
         }
     }
@@ -112,6 +124,7 @@ impl Recovery {
                     self.stage = Stage::Failed(error);
                 }
             }
+            Stage::Confirming(_, _, confirm) => confirm.done(arena, done)?,
             _ => {
                 let loader = &mut self.loader;
                 loader.pass(self.scan.start());
@@ -119,7 +132,7 @@ impl Recovery {
                 self.scan.done(&self.config, done, &mut visit)?;
             }
         }
-        self.settle();
+        self.settle(arena);
         Ok(())
     }
 
@@ -136,7 +149,9 @@ impl Recovery {
         let (decision, spans) = match self.stage {
             Stage::Finished(decision, spans) => (decision, spans),
             Stage::Failed(error) => return Err(error),
-            Stage::Scanning | Stage::Reloading(..) => panic!("recovery is not finished"),
+            Stage::Scanning | Stage::Reloading(..) | Stage::Confirming(..) => {
+                panic!("recovery is not finished")
+            }
         };
         match spans.first() {
             Some(first) => arena.release_before(*first),
@@ -151,12 +166,12 @@ impl Recovery {
         Ok(Recovered::new(self.config, report, decision, beginning, frames))
     }
 
-    /// Decides once everything is read, and finishes once everything is loaded.
-    fn settle(&mut self) {
+    /// Goes on as far as what has come allows.
+    fn settle(&mut self, arena: &mut Arena) {
         let stage = match &mut self.stage {
             Stage::Scanning if self.scan.is_finished() => {
                 self.bytes_read = self.scan.bytes_read();
-                self.decided()
+                self.decided(arena)
             }
             Stage::Scanning => match self.scan.failed() {
                 Some(SyncFailed { segment, error }) => {
@@ -166,22 +181,47 @@ impl Recovery {
             },
             Stage::Reloading(decision, reload) => {
                 let Some(spans) = reload.finished() else { return };
+                let (decision, spans) = (decision.clone(), spans.to_vec());
                 self.bytes_read += reload.bytes_read();
-                Stage::Finished(decision.clone(), spans.to_vec())
+                self.loaded(arena, decision, spans)
             }
+            Stage::Confirming(decision, spans, confirm) => match confirm.result() {
+                None => return,
+                Some(Ok(())) => Stage::Finished(decision.clone(), core::mem::take(spans)),
+                Some(Err(error)) => Stage::Failed(error),
+            },
             Stage::Finished(..) | Stage::Failed(_) => return,
         };
         self.stage = stage;
     }
 
-    fn decided(&self) -> Stage {
-        let seen = self.scan.seen();
-        let decision = decide(seen, self.evidence, self.config.planted);
+    fn decided(&self, arena: &mut Arena) -> Stage {
+        let decision = self.decide();
         if let Some(spans) = self.loader.spans_of(&decision.accepted) {
-            return Stage::Finished(decision, spans);
+            return self.loaded(arena, decision, spans);
         }
+        let seen = self.scan.seen();
         let frames = decision.accepted.iter().map(|index| seen.frames[*index]).collect();
         Stage::Reloading(decision, Reload::new(&self.config, frames))
+    }
+
+    fn decide(&self) -> Decision {
+        decide(self.scan.seen(), self.evidence, self.config.planted)
+    }
+
+    /// All accepted frames are in memory.
+    fn loaded(&self, arena: &mut Arena, decision: Decision, spans: Vec<Span>) -> Stage {
+        if decision.verdict.halts() || self.config.planted.is(Mutant::NoPreScanSync) {
+            return Stage::Finished(decision, spans);
+        }
+        let seen = self.scan.seen();
+        let frames = decision.accepted.iter().map(|index| &seen.frames[*index]);
+        let frames = frames.zip(spans.iter().copied());
+        let confirm = Confirm::new(&self.config, arena, frames, decision.durable);
+        if confirm.result().is_some() {
+            return Stage::Finished(decision, spans);
+        }
+        Stage::Confirming(decision, spans, confirm)
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Decision {
     pub start: Seq,
     /// The first sequence that is not accepted; the next incarnation begins here.
     pub cut: Seq,
+    /// The largest D of a live frame: what is accepted beyond it nobody testifies for.
+    pub durable: Seq,
     /// Indexes of the accepted frames among the sightings, in order. Those of damaged frames whose
     /// descriptors can be believed are among them.
     pub accepted: Vec<usize>,
@@ -359,6 +361,7 @@ impl<'a> Walk<'a> {
             verdict,
             start: self.start,
             cut: self.at,
+            durable: self.durable,
             accepted: self.accepted,
             live: self.live,
             damaged: self.damaged,

@@ -107,6 +107,18 @@ impl Disk {
         Done::Wrote { tok, pin, res: Ok(()) }
     }
 
+    /// All writes in flight reach the cache, and nobody hears of it.
+    pub(crate) fn land_in_cache(&mut self) {
+        for flying in self.flying.drain(..) {
+            self.volatile.push((flying.segment, flying.pos as usize, flying.bytes));
+        }
+    }
+
+    /// The power fails, and nothing that was volatile is kept.
+    pub(crate) fn lose_cache(&mut self) {
+        self.volatile.clear();
+    }
+
     /// The `index`-th write in flight fails, and none of it arrives.
     pub(crate) fn fail(&mut self, index: usize) -> Done {
         let Flying { tok, pin, segment, pos, .. } = self.flying.remove(index);
@@ -181,7 +193,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered, RecoveryError> {
     let mut recovery = Recovery::new(config.clone(), &disk.existing(config), evidence);
     while let Some(op) = recovery.poll_op() {
-        let done = disk.perform(arena, op).expect("recovery does not write");
+        let done = disk.perform(arena, op).unwrap_or_else(|| disk.land(disk.flying.len() - 1));
         recovery.done(arena, done).unwrap();
     }
     recovery.finish(arena)

@@ -409,6 +409,51 @@ fn a_failed_sync_ends_recovery_before_anything_is_believed() {
     assert!(matches!(error, RecoveryError::Sync { error: IoError::Errno(5), .. }), "{error:?}");
 }
 
+/// A sync that failed in the start before this one may have left a cache that calls itself clean.
+#[test]
+fn what_nobody_testifies_for_is_written_again_by_recovery() {
+    let mut rig = Rig::new(config());
+    rig.commit(b"one");
+    rig.submit(b"two");
+    rig.disk.land_in_cache();
+    let existing = rig.disk.existing(&rig.config);
+    let mut recovery = Recovery::new(rig.config.clone(), &existing, Evidence::default());
+    rig.arena = arena(1024);
+    let mut rewritten = 0;
+    while let Some(op) = recovery.poll_op() {
+        let done = match op {
+            Op::Sync { tok, .. } => Done::Synced { tok, res: Ok(()) },
+            op => rig.disk.perform(&rig.arena, op).unwrap_or_else(|| {
+                rewritten += 1;
+                rig.disk.land(0)
+            }),
+        };
+        recovery.done(&mut rig.arena, done).unwrap();
+    }
+    assert_eq!(recovery.finish(&mut rig.arena).unwrap().report().cut, Seq(3));
+    assert_eq!(rewritten, 1, "frame 2 testifies for frame 1, and nobody for frame 2");
+    rig.disk.lose_cache();
+    let recovered = rig.recover();
+    let found = [(Seq(1), b"one".to_vec(), true), (Seq(2), b"two".to_vec(), true)];
+    assert_eq!(rig.payloads(&recovered), found);
+}
+
+#[test]
+fn a_frame_that_cannot_be_written_again_ends_recovery() {
+    let mut rig = Rig::new(config());
+    rig.commit(b"one");
+    let existing = rig.disk.existing(&rig.config);
+    let mut recovery = Recovery::new(rig.config.clone(), &existing, Evidence::default());
+    rig.arena = arena(1024);
+    while let Some(op) = recovery.poll_op() {
+        let done = rig.disk.perform(&rig.arena, op).unwrap_or_else(|| rig.disk.fail(0));
+        recovery.done(&mut rig.arena, done).unwrap();
+    }
+    let error = recovery.finish(&mut rig.arena).unwrap_err();
+    let failed = RecoveryError::Confirm { seq: Seq(1), error: IoError::Errno(5) };
+    assert_eq!(error, failed);
+}
+
 #[test]
 fn a_crash_loop_never_runs_out_of_fresh_segments() {
     let mut rig = Rig::new(config());
