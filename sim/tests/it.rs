@@ -47,7 +47,7 @@ fn checkers_see_the_mutants_that_were_planted_for_them() {
     };
     let known = [
         ("ack-before-durable", Checker::Durable),
-        ("corrupt-as-end", Checker::Retention),
+        ("corrupt-as-end", Checker::Offsets),
         ("window-ignored", Checker::Bounds),
         ("reuse-tail-under-pin", Checker::Memory),
         ("forget-carried-state", Checker::Halt),
