@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 
 use base::{NodeId, ShardId};
-use replication::Planted;
-use replication::cluster_log::Timing;
 use replication::command::NodeRegistered;
 use replication::link::Secret;
-use shard::ControlSettings;
+use shard::{ControlSettings, Peering};
 
 use crate::config::{ClusterSettings, Config, Peer};
 use crate::control::LinkPlan;
@@ -27,9 +25,7 @@ pub(super) fn control_settings(
     ControlSettings {
         seats: config.cluster.peers.iter().map(node_of).collect(),
         peers: others(&config.cluster, meta).map(|(node, _)| node).collect(),
-        timing: Timing::default(),
         seed: random(),
-        planted: Planted::default(),
         ..alone
     }
 }
@@ -48,6 +44,13 @@ pub(super) fn link_plan(
         listen: listen?,
         peers: others(&config.cluster, meta).collect(),
     })
+}
+
+/// How data shards meet those of other nodes; `None` for a single node.
+pub(super) fn peering(config: &Config, meta: &Meta) -> Option<Peering> {
+    let cluster = &config.cluster;
+    let nodes = others(cluster, meta).collect();
+    (!cluster.peers.is_empty()).then(|| Peering { secret: Secret::new(&cluster.secret), nodes })
 }
 
 /// The other nodes and their control cores.

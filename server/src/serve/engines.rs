@@ -10,7 +10,7 @@ use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
 use shard::{Address, CoreSettings, Layout, Mail};
 
 use super::Event;
-use super::cluster_plan::{control_settings, link_plan};
+use super::cluster_plan::{control_settings, link_plan, peering};
 use super::cores::Assignment;
 use super::data_core::CorePlan;
 use super::shard_plan::ShardPlan;
@@ -82,6 +82,9 @@ pub(super) fn plan(
         engine: engine_config(config, folder.meta(), shard, args),
     };
     let mut shard_listeners: Vec<_> = sockets.shards.into_iter().map(Some).collect();
+    let (control_listen, peer_listeners) =
+        sockets.peers.map_or((None, Vec::new()), |peers| (Some(peers.control), peers.shards));
+    let mut peer_listeners: Vec<_> = peer_listeners.into_iter().map(Some).collect();
     let mut cores = Vec::new();
     for ((boxes, node_listener), number) in mesh.data.into_iter().zip(sockets.node).zip(0..) {
         let id = CoreId(number);
@@ -92,13 +95,15 @@ pub(super) fn plan(
             let listener = shard_listeners[usize::from(shard.0)].take();
             let listener = listener.expect("each shard is on one core");
             ring.listeners.push((Listener::Core(shard), listener));
+            let peer_listener = peer_listeners.get_mut(usize::from(shard.0)).and_then(Option::take);
+            ring.listeners.extend(peer_listener.map(|listener| (Listener::Peer(shard), listener)));
         }
         cores.push(CorePlan {
             id,
             ring,
             shards: assignment.shards_of(id).map(shard_plan).collect(),
             layout: Arc::clone(&layout),
-            settings: core_settings(config),
+            settings: core_settings(config, folder.meta()),
             cluster: folder.meta().cluster(),
             events: events.clone(),
         });
@@ -107,7 +112,7 @@ pub(super) fn plan(
     let control = ControlPlan {
         shard: shard_plan(ShardId::CONTROL),
         settings: control_settings(config, folder.meta(), node, assignment.cores()),
-        links: link_plan(config, folder.meta(), sockets.peers.map(|peers| peers.control)),
+        links: link_plan(config, folder.meta(), control_listen),
         mailboxes: mesh.control,
         admin: sockets.admin,
         token: config.admin.token.clone(),
@@ -142,13 +147,13 @@ fn reactor_config(
     }
 }
 
-fn core_settings(config: &Config) -> CoreSettings {
+fn core_settings(config: &Config, meta: &Meta) -> CoreSettings {
     CoreSettings {
         auto_create_topics: config.topics.auto_create,
         default_partitions: config.topics.partitions,
         request_bytes_max: config.limits.request_bytes,
         fetch_bytes_max: config.limits.fetch_bytes,
-        peering: None,
+        peering: peering(config, meta),
         seed: random_seed(),
     }
 }

@@ -25,7 +25,6 @@ pub(super) struct PeerSockets {
     /// Free a moment ago; the control core binds it itself.
     pub(super) control: SocketAddr,
     /// One per shard.
-    #[expect(dead_code, reason = "shards do not speak to each other yet")]
     pub(super) shards: Vec<TcpListener>,
 }
 
