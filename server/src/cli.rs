@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{bench, consume, dump, floor, produce, repair, topic};
+use crate::commands::{bench, cluster, consume, dump, floor, produce, repair, topic};
 use crate::failure::Failure;
 use crate::{output, serve};
 use serve_args::ServeArgs;
@@ -29,6 +29,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(after_help = topic::EXAMPLES)]
     Topic(topic::TopicArgs),
+    /// Run a cluster on this machine to try things with.
+    #[command(after_help = cluster::EXAMPLES)]
+    Cluster(cluster::ClusterArgs),
     /// Write records to a topic, from lines or files.
     #[command(after_help = produce::EXAMPLES)]
     Produce(produce::ProduceArgs),
@@ -87,6 +90,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Topic(args) => topic::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Bench(args) => bench::run(&args),

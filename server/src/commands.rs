@@ -2,6 +2,7 @@
 //! on the folder of a server that does not run.
 
 pub mod bench;
+pub mod cluster;
 pub mod consume;
 pub mod dump;
 pub mod floor;

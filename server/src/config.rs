@@ -28,6 +28,7 @@ pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, Listen
 #[derive(Debug)]
 pub struct Config {
     pub data: PathBuf,
+    pub pid_file: Option<PathBuf>,
     pub node_view: View,
     /// Shard 0; shard N is N ports further on.
     pub core_view: View,
@@ -151,6 +152,7 @@ impl Config {
         let core_advertise = raw.optional("core_advertise")?.or_else(|| advertise.clone());
         Ok(Self {
             data: raw.required("data")?,
+            pid_file: raw.optional("pid_file")?,
             node_view: view(raw, "listen", advertise, "advertise")?,
             core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
             admin: admin(raw)?,

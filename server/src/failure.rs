@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use base::{CoreId, ShardId};
 use thiserror::Error;
@@ -42,6 +43,14 @@ pub enum Failure {
     Client(#[from] ClientError),
     #[error("cannot read {}: {source}", path.display())]
     Input { path: PathBuf, source: io::Error },
+    #[error("cannot write the number of this process to {}: {source}", path.display())]
+    PidFile { path: PathBuf, source: io::Error },
+    #[error("cannot start a node ({}): {source}", path.display())]
+    Demo { path: PathBuf, source: io::Error },
+    #[error("node {node} of the demo ended ({status}): {said}")]
+    DemoNode { node: u16, status: ExitStatus, said: String },
+    #[error("node {node} of the demo does not serve yet: see {}", log.display())]
+    DemoLate { node: u16, log: PathBuf },
     #[error("cannot compress: {0}")]
     Compress(io::Error),
     #[error(transparent)]

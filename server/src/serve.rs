@@ -17,6 +17,7 @@ mod sockets;
 mod supervisor;
 pub(crate) mod watched;
 
+use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
@@ -80,6 +81,9 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
              files"
         ));
     })?;
+    if let Some(path) = &config.pid_file {
+        write_pid(path)?;
+    }
     let assignment =
         Assignment::new(&config, folder.meta().shard_count()).map_err(Failure::Cpus)?;
     let sockets = Sockets::open(&config, &assignment)?;
@@ -102,6 +106,11 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let cores = plans.cores.into_iter().map(data_core::CorePlan::start).collect::<Result<_, _>>();
     let cores = cores.map_err(Failure::Thread)?;
     Supervisor { heard, report, folder, stoppers, cores, control }.run()
+}
+
+fn write_pid(path: &Path) -> Result<(), Failure> {
+    let pid = format!("{}\n", std::process::id());
+    std::fs::write(path, pid).map_err(|source| Failure::PidFile { path: path.to_owned(), source })
 }
 
 /// A core that lost its state machine must take the process along: what it had not acked is safe,

@@ -23,18 +23,19 @@ pub struct TopicSetting {
 /// A change of a topic's setting: the new value, or back to the default.
 pub type SettingChange = (String, Option<String>);
 
-/// Creates a topic. Without `partitions` the server's default decides.
+/// Creates a topic. Without `partitions` or `replicas` the server's defaults decide.
 pub fn create_topic(
     cluster: &mut Cluster,
     name: &str,
     partitions: Option<i32>,
+    replicas: Option<i16>,
     settings: &[(String, String)],
 ) -> Result<(), ClientError> {
     let request = create_topics::Request {
         topics: [create_topics::CreatableTopic {
             name,
             num_partitions: partitions.unwrap_or(-1),
-            replication_factor: -1,
+            replication_factor: replicas.unwrap_or(-1),
             assignments: Empty,
             configs: each(settings.iter().map(|(name, value)| create_topics::TopicConfig {
                 name: name.as_str(),

@@ -40,6 +40,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "The data folder; formatted at the first start",
     },
     Setting {
+        key: "pid_file",
+        value: "FILE",
+        default: "",
+        help: "Where the number of the server's process is written once the data folder is its",
+    },
+    Setting {
         key: "listen",
         value: "HOST:PORT",
         default: "127.0.0.1:9092",

@@ -34,7 +34,7 @@ fn nothing_given_is_a_server_on_loopback() {
 fn every_setting_of_the_table_is_read() {
     for setting in SETTINGS {
         let result = Config::resolve(&flags(&[(setting.key, "\u{0}")]));
-        if setting.key == "data" {
+        if ["data", "pid_file"].contains(&setting.key) {
             continue; // any text is a path
         }
         let error = result.expect_err(setting.key).to_string();

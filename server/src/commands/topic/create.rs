@@ -9,6 +9,7 @@ use crate::output;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   chiplog topic create orders
+  chiplog topic create orders --replicas 3
   chiplog topic create orders --partitions 4 --set retention.ms=86400000
   chiplog topic create a b c --if-not-exists";
 
@@ -20,6 +21,9 @@ pub(super) struct CreateArgs {
     /// Partitions of each; by default what the server has set.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
+    /// Replicas of each partition, on different nodes; by default 3, or 1 with fewer nodes.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+    replicas: Option<i16>,
     /// A setting of each topic, such as retention.ms=86400000; may be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     settings: Vec<(String, String)>,
@@ -30,7 +34,7 @@ pub(super) struct CreateArgs {
 
 pub(super) fn run(cluster: &mut Cluster, args: &CreateArgs) -> Result<(), Failure> {
     for name in &args.names {
-        match admin::create_topic(cluster, name, args.partitions, &args.settings) {
+        match admin::create_topic(cluster, name, args.partitions, args.replicas, &args.settings) {
             Ok(()) => output::summary(format_args!("topic {name} is created")),
             Err(ClientError::Refused { code: ErrorCode::TopicAlreadyExists, .. })
                 if args.if_not_exists => {}
