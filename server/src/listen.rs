@@ -5,7 +5,7 @@
 //! listener of anyone else makes that fail.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -132,9 +132,18 @@ fn consecutive_once(row: PortRow) -> Result<Vec<TcpListener>, ListenError> {
 }
 
 /// Checks that nobody listens on `address`, for one who binds it later. With port 0 the kernel picks
-/// one.
+/// one. Connections of an earlier server whose ends the kernel still remembers do not count: they
+/// came by a listener of glommio, which sets SO_REUSEPORT alone, and will let another such one pass.
 pub fn probe(address: SocketAddr, flag: &'static str) -> Result<SocketAddr, ListenError> {
-    single(address, flag)?.local_addr().map_err(|error| explain(address, flag, error))
+    match listen(address, false) {
+        Err(error) if is_in_use(&error) && !is_answered(address) => Ok(address),
+        _ => single(address, flag)?.local_addr().map_err(|error| explain(address, flag, error)),
+    }
+}
+
+fn is_answered(address: SocketAddr) -> bool {
+    let refused = |error: io::Error| Errno::from_io_error(&error) == Some(Errno::CONNREFUSED);
+    !TcpStream::connect_timeout(&address, PATIENCE).is_err_and(refused)
 }
 
 fn single(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
@@ -192,6 +201,27 @@ mod tests {
         assert!(second.contains(&format!("port {}", address.port())), "{second}");
         assert!(second.contains("--listen"), "{second}");
         assert!(matches!(single(address, "--admin"), Err(ListenError::InUse { .. })));
+    }
+
+    /// As glommio listens.
+    fn listen_by_shared_port(address: SocketAddr) -> TcpListener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        socket.set_reuse_port(true).expect("Linux");
+        socket.bind(&address.into()).expect("free");
+        socket.listen(1).expect("bound");
+        socket.into()
+    }
+
+    #[test]
+    fn a_port_whose_listener_was_killed_is_free_while_its_connections_linger() {
+        let killed = listen_by_shared_port(loopback(0));
+        let address = killed.local_addr().expect("bound");
+        assert!(matches!(probe(address, "--admin"), Err(ListenError::InUse { .. })));
+        let _client = TcpStream::connect(address).expect("it listens");
+        drop(killed.accept().expect("a client came"));
+        drop(killed);
+        assert_eq!(probe(address, "--admin").expect("nobody listens"), address);
+        listen_by_shared_port(address);
     }
 
     #[test]
