@@ -24,6 +24,7 @@ use rustix::event::{EventfdFlags, eventfd};
 pub(crate) struct Bell {
     asleep: AtomicBool,
     stop: AtomicBool,
+    leave: AtomicBool,
     /// Readable once rung.
     event: OwnedFd,
     /// What is written to in order to ring.
@@ -53,6 +54,7 @@ impl Bell {
         Arc::new(Self {
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            leave: AtomicBool::new(false),
             event,
             hammer,
             ring: OnceLock::new(),
@@ -114,6 +116,15 @@ impl Bell {
         self.ring_event();
     }
 
+    pub(crate) fn ask_to_leave(&self) {
+        self.leave.store(true, Ordering::Release);
+        self.ring_event();
+    }
+
+    pub(crate) fn leave_asked(&self) -> bool {
+        self.leave.load(Ordering::Acquire)
+    }
+
     pub(crate) fn stop_asked(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -128,5 +139,10 @@ impl Stopper {
     /// returns. Asking again changes nothing.
     pub fn stop(&self) {
         self.0.ask_to_stop();
+    }
+    /// Announces the stop: a core that serves for others hands that over first. Only the control core
+    /// listens to it.
+    pub fn leave(&self) {
+        self.0.ask_to_leave();
     }
 }

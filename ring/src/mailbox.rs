@@ -250,6 +250,12 @@ impl<T> Mailboxes<T> {
         self.bell.stop_asked()
     }
 
+    /// Whether a stop was announced.
+    #[must_use]
+    pub fn leave_asked(&self) -> bool {
+        self.bell.leave_asked()
+    }
+
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }

@@ -205,7 +205,8 @@ mod tests {
 
     /// As glommio listens.
     fn listen_by_shared_port(address: SocketAddr) -> TcpListener {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let socket =
+            Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         socket.set_reuse_port(true).expect("Linux");
         socket.bind(&address.into()).expect("free");
         socket.listen(1).expect("bound");

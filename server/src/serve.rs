@@ -61,6 +61,8 @@ pub enum Event {
     ControlFailed(String),
     /// Every shard that can serve does.
     Ready,
+    /// After an announced stop: nothing is led here any more, or it took too long.
+    Left,
     CoreEnded {
         core: CoreId,
         result: Result<Stopped, CoreError>,

@@ -171,11 +171,14 @@ impl Cluster {
         self.connections.get(&id).map(AsFd::as_fd)
     }
 
-    /// A connection to whoever takes changes of topics.
+    /// A connection to whoever takes changes of topics: any broker of a cluster of ours does, so the
+    /// one at hand if the controller is just gone.
     pub fn controller(&mut self) -> Result<&mut Connection, ClientError> {
-        match self.controller {
-            Some(id) if self.addresses.contains_key(&id) => self.broker(id),
-            _ => Ok(&mut self.bootstrap),
+        let controller = self.controller;
+        let id = controller.filter(|id| self.broker(*id).is_ok());
+        match id {
+            Some(id) => self.broker(id),
+            None => Ok(&mut self.bootstrap),
         }
     }
 }

@@ -22,6 +22,8 @@ use crate::serve::watched::Watch;
 /// How long the shard may take to seal its log after a stop was asked for: the data cores had their
 /// time before, and the server promises to stop in a second.
 const STOP_WITHIN: Duration = Duration::from_millis(200);
+/// How long what the node leads may take to be led by others after a stop was announced.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks while a data core has no room for its mail.
 const BEHIND: Duration = Duration::from_millis(1);
 
@@ -39,8 +41,17 @@ pub(crate) struct Driver {
     /// Mail that found its core's outbox full, and everything behind it.
     held: VecDeque<(CoreId, Mail)>,
     stop_by: Option<base::Instant>,
+    leaving: Leaving,
     was_ready: bool,
     has_failed: bool,
+}
+
+/// How far the node is with handing over what it leads.
+#[derive(Debug)]
+enum Leaving {
+    Not,
+    Until(base::Instant),
+    Has,
 }
 
 impl Driver {
@@ -62,6 +73,7 @@ impl Driver {
             events,
             held: VecDeque::new(),
             stop_by: None,
+            leaving: Leaving::Not,
             was_ready: false,
             has_failed: false,
         }
@@ -99,12 +111,22 @@ impl Driver {
         while let Some(done) = self.disk.completed() {
             shard.done(now, done);
         }
+        if matches!(self.leaving, Leaving::Not) && self.boxes.leave_asked() {
+            self.leaving = Leaving::Until(now.mono.plus(LEAVE_WITHIN));
+            shard.handle(now, Input::Mail { from: CoreId::CONTROL, mail: Mail::Leave });
+        }
         if self.stop_by.is_none() && self.boxes.stop_asked() {
             self.stop_by = Some(now.mono.plus(STOP_WITHIN));
             shard.handle(now, Input::Stop);
         }
         shard.turn(now);
         self.take_outputs(&mut shard);
+        if let Leaving::Until(by) = self.leaving
+            && (shard.has_left() || by <= now.mono)
+        {
+            self.leaving = Leaving::Has;
+            self.tell(Event::Left);
+        }
         self.watch.look(base::ShardId::CONTROL, shard.engine());
         self.report(&shard);
     }
@@ -160,7 +182,11 @@ impl Driver {
 
     async fn sleep(&self) {
         let timeout = self.shard.borrow().next_timeout();
-        let wanted = [timeout, self.stop_by].into_iter().flatten().min();
+        let leave_by = match self.leaving {
+            Leaving::Until(by) => Some(by),
+            Leaving::Not | Leaving::Has => None,
+        };
+        let wanted = [timeout, self.stop_by, leave_by].into_iter().flatten().min();
         let wait = wanted.map(|at| at.since(clock::now().mono));
         let is_behind = self.boxes.is_behind() || !self.held.is_empty();
         let behind = is_behind.then_some(BEHIND);

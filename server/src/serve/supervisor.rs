@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base::ShardId;
 use ring::Stopped;
@@ -25,6 +26,9 @@ pub(super) struct Supervisor {
     pub(super) control: ControlThread,
 }
 
+/// The control core says that it has left within less; if it hangs, the server stops all the same.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How the server's life ends.
 enum End {
     Asked,
@@ -35,6 +39,9 @@ impl Supervisor {
     /// Returns when every thread has ended.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let end = self.watch();
+        if let End::Asked = end {
+            self.leave();
+        }
         let cleanly = self.stop_cores();
         self.stoppers.control.stop();
         let control = self.control.join();
@@ -90,9 +97,21 @@ impl Supervisor {
                     return End::Failed(Failure::Core { core, error });
                 }
                 Event::StopAsked => return End::Asked,
+                Event::Left => {}
             }
         }
         End::Asked
+    }
+
+    /// Lets other nodes of the cluster take over what this one leads, while it still serves.
+    fn leave(&mut self) {
+        self.stoppers.control.leave();
+        while let Ok(event) = self.heard.recv_timeout(LEAVE_PATIENCE) {
+            // Whatever else happens now, the server stops.
+            if let Event::Left | Event::CoreEnded { .. } | Event::ControlFailed(_) = event {
+                return;
+            }
+        }
     }
 
     /// Data cores first: the control core outlives whoever may still ask it something. Says whether

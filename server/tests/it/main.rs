@@ -1,6 +1,7 @@
 //! The `chiplog` binary as its users meet it.
 
 mod chiplog;
+mod cluster;
 mod command_line;
 mod conversation;
 mod http;
