@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{bench, cluster, consume, dump, floor, produce, repair, topic};
 use crate::failure::Failure;
-use crate::{output, serve};
+use crate::{herald, output, serve};
 use serve_args::ServeArgs;
 
 /// A durable log that Kafka clients speak to.
@@ -50,6 +50,9 @@ enum Command {
     /// Write off what a stopped data folder has lost, so that the rest serves again.
     #[command(after_help = repair::EXAMPLES)]
     Repair(repair::RepairArgs),
+    /// Watch over a server; servers start it themselves.
+    #[command(hide = true)]
+    Herald,
     /// Print a script that completes chiplog's commands in a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -97,6 +100,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Floor(args) => floor::run(&args),
         Command::Dump(args) => dump::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Herald => {
+            herald::run();
+            Ok(())
+        }
         Command::Completions { shell } => completions(shell),
     }
 }

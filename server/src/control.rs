@@ -24,11 +24,13 @@ use thiserror::Error;
 
 use crate::serve::Event;
 use crate::serve::shard_plan::{OpenShard, ShardError, ShardPlan};
-use bell::Bell;
+pub(crate) use bell::Bell;
 use disk::Disk;
 use driver::Driver;
-pub(crate) use links::LinkPlan;
+#[cfg(test)]
+pub(crate) use links::LinkEvent;
 use links::Links;
+pub(crate) use links::{FRAME_MAX, LinkPlan, control_of};
 use pages::Pages;
 
 /// Everything the control core needs, gathered on the main thread.

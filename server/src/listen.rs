@@ -135,10 +135,11 @@ fn consecutive_once(row: PortRow) -> Result<Vec<TcpListener>, ListenError> {
 /// one. Connections of an earlier server whose ends the kernel still remembers do not count: they
 /// came by a listener of glommio, which sets SO_REUSEPORT alone, and will let another such one pass.
 pub fn probe(address: SocketAddr, flag: &'static str) -> Result<SocketAddr, ListenError> {
-    match listen(address, false) {
-        Err(error) if is_in_use(&error) && !is_answered(address) => Ok(address),
-        _ => single(address, flag)?.local_addr().map_err(|error| explain(address, flag, error)),
+    let lingers = listen(address, false).is_err_and(|error| is_in_use(&error));
+    if lingers && !is_answered(address) {
+        return Ok(address);
     }
+    single(address, flag)?.local_addr().map_err(|error| explain(address, flag, error))
 }
 
 fn is_answered(address: SocketAddr) -> bool {

@@ -11,6 +11,7 @@ mod cluster_plan;
 mod cores;
 mod data_core;
 mod engines;
+mod herald;
 mod report;
 pub(crate) mod shard_plan;
 mod sockets;
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 use base::{CoreId, ShardId};
 use engine::journal::MissingSegment;
+use replication::Boot;
 use ring::{RingOptions, StartReport, Stopped};
 use shard::Loss;
 
@@ -32,6 +34,7 @@ use crate::failure::Failure;
 use crate::{output, signals};
 use cores::Assignment;
 pub use data_core::CoreError;
+use herald::Herald;
 use report::Report;
 use sockets::Sockets;
 use supervisor::Supervisor;
@@ -45,6 +48,11 @@ pub enum Event {
         report: StartReport,
     },
     Recovered(Box<Recovered>),
+    /// The shard runs as this boot.
+    Opened {
+        shard: ShardId,
+        boot: Boot,
+    },
     /// The shard's journal holds a durable frame.
     Activated(ShardId),
     /// A partition lost records, or may have.
@@ -103,11 +111,12 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     .map_err(Failure::Signals)?;
     let plans = engines::plan(&config, &folder, &assignment, sockets, &events, args)?;
     report.memory(&config, &plans);
+    let herald = Herald::start(&config, folder.meta());
     let stoppers = plans.stoppers();
     let control = plans.control.start()?;
     let cores = plans.cores.into_iter().map(data_core::CorePlan::start).collect::<Result<_, _>>();
     let cores = cores.map_err(Failure::Thread)?;
-    Supervisor { heard, report, folder, stoppers, cores, control }.run()
+    Supervisor { heard, report, folder, herald, stoppers, cores, control }.run()
 }
 
 fn write_pid(path: &Path) -> Result<(), Failure> {

@@ -114,7 +114,7 @@ impl LinkPlan {
         Ok(Links { lines, inbox, _tasks: tasks })
     }
 
-    fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         let mut challenge = [0; 16];
         getrandom::fill(&mut challenge).expect("the kernel has randomness once it runs programs");
         Identity {
@@ -173,7 +173,7 @@ impl Line {
     }
 }
 
-fn control_of(node: NodeId) -> Placement {
+pub(crate) fn control_of(node: NodeId) -> Placement {
     Placement { node, shard: ShardId::CONTROL }
 }
 
@@ -235,7 +235,8 @@ async fn talk(
     future::or(speak, listen).await
 }
 
-const FRAME_MAX: u32 = replication::control_message::CONTROL_MESSAGE_BYTES_MAX as u32;
+/// The longest frame that links take.
+pub(crate) const FRAME_MAX: u32 = replication::control_message::CONTROL_MESSAGE_BYTES_MAX as u32;
 
 /// Carries out the handshake; the node that is there.
 async fn meet(

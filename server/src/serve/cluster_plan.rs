@@ -54,7 +54,10 @@ pub(super) fn peering(config: &Config, meta: &Meta) -> Option<Peering> {
 }
 
 /// The other nodes and their control cores.
-fn others(cluster: &ClusterSettings, meta: &Meta) -> impl Iterator<Item = (NodeId, SocketAddr)> {
+pub(super) fn others(
+    cluster: &ClusterSettings,
+    meta: &Meta,
+) -> impl Iterator<Item = (NodeId, SocketAddr)> {
     let own = meta.node();
     let peers = cluster.peers.iter().map(|peer| (node_of(peer), peer.address));
     peers.filter(move |(node, _)| *node != own)

@@ -8,6 +8,7 @@ use base::ShardId;
 use ring::Stopped;
 
 use super::engines::Stoppers;
+use super::herald::Herald;
 use super::report::Report;
 use super::{CoreError, Event};
 use crate::control::ControlThread;
@@ -21,6 +22,8 @@ pub(super) struct Supervisor {
     pub(super) heard: Receiver<Event>,
     pub(super) report: Report,
     pub(super) folder: DataFolder,
+    /// Ends with this process, and tells the cluster.
+    pub(super) herald: Option<Herald>,
     pub(super) stoppers: Stoppers,
     pub(super) cores: Vec<JoinHandle<()>>,
     pub(super) control: ControlThread,
@@ -61,6 +64,12 @@ impl Supervisor {
             match event {
                 Event::CoreStarted { report, .. } => self.report.core(&report),
                 Event::Recovered(recovered) => self.report.recovered(&recovered),
+                Event::Opened { shard: ShardId::CONTROL, .. } => {}
+                Event::Opened { shard, boot } => {
+                    if let Some(herald) = &mut self.herald {
+                        herald.tell(shard, boot);
+                    }
+                }
                 Event::Lost(loss) => self.report.lost(&loss),
                 Event::Activated(shard) => {
                     if let Err(error) = self.folder.activate(shard) {

@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use base::{Arena, Done, Input, Instant, Machine, Now, Output, Seq, ShardId};
 use engine::journal::RecoveryReport;
 use engine::{Engine, Phase};
+use replication::Boot;
 use shard::{Core, Mail};
 
 use super::Event;
@@ -28,6 +29,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 struct Seen {
     recovered: bool,
+    opened: bool,
     activated: bool,
     failed: bool,
     lacks_segment: bool,
@@ -55,6 +57,11 @@ impl Watch {
         {
             seen.recovered = true;
             tell(Event::Recovered(Box::new(Recovered { shard, report: report.clone() })));
+        }
+        if !seen.opened && *engine.phase() == Phase::Open {
+            seen.opened = true;
+            let boot = Boot { journal: engine.journal_id(), boot: engine.incarnation() };
+            tell(Event::Opened { shard, boot });
         }
         if !seen.activated && Seq(0) < engine.durable_seq() {
             seen.activated = true;
