@@ -11,6 +11,7 @@ pub mod connection;
 pub mod error;
 pub mod offsets;
 pub mod partitioner;
+pub mod placement;
 
 pub use cluster::{Cluster, Partition, Topic};
 pub use connection::Connection;

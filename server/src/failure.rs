@@ -51,6 +51,14 @@ pub enum Failure {
     DemoNode { node: u16, status: ExitStatus, said: String },
     #[error("node {node} of the demo does not serve yet: see {}", log.display())]
     DemoLate { node: u16, log: PathBuf },
+    #[error("{problems} of the cluster's things are not as they should be")]
+    Unhealthy { problems: usize },
+    #[error(
+        "{topic}-{partition} is led by {leader}: an unclean election is for what nobody can lead"
+    )]
+    StillLed { topic: String, partition: i32, leader: i32 },
+    #[error("nothing was done: agree at the terminal, or add --yes")]
+    NotAgreed,
     #[error("cannot compress: {0}")]
     Compress(io::Error),
     #[error(transparent)]

@@ -150,10 +150,10 @@ impl Core {
 
     /// Numbers for operators.
     #[must_use]
-    pub fn metrics(&self) -> CoreMetrics {
+    pub fn metrics(&mut self, now: Now) -> CoreMetrics {
         CoreMetrics {
             core: self.id,
-            shards: self.shards.iter().map(Shard::metrics).collect(),
+            shards: self.shards.iter_mut().map(|shard| shard.metrics(now)).collect(),
             jobs: self.jobs.len(),
             stalled: self.stalled.len(),
         }

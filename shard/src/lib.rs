@@ -38,5 +38,5 @@ pub use crate::core::{Core, CoreSettings};
 pub use crate::layout::{Address, Layout};
 pub use crate::loss::Loss;
 pub use crate::mail::{Asker, Mail, Ticket, Vitals};
-pub use crate::metrics::{CoreMetrics, ShardMetrics};
+pub use crate::metrics::{CoreMetrics, LedMetrics, ShardMetrics};
 pub use crate::peer::Peering;

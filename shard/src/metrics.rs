@@ -1,7 +1,8 @@
 //! Numbers of a data core, as it tells them to the control core when asked.
 
-use base::{CoreId, LatencyHistogram, ShardId};
+use base::{CoreId, Epoch, LatencyHistogram, Offset, PartitionId, ShardId};
 use engine::EngineMetrics;
+use replication::Placement;
 
 /// One core's numbers.
 #[derive(Clone, Debug)]
@@ -29,4 +30,17 @@ pub struct ShardMetrics {
     pub reading: usize,
     /// Fetches that wait for records.
     pub watches: usize,
+    /// Partitions led here that other shards hold replicas of.
+    pub led: Vec<LedMetrics>,
+}
+
+/// A replicated partition, as its leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedMetrics {
+    pub partition: PartitionId,
+    pub epoch: Epoch,
+    pub committed: Offset,
+    /// The other replicas: records of the log that each does not hold durably yet, and whether its
+    /// word counts.
+    pub followers: Vec<(Placement, u64, bool)>,
 }

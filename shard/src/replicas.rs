@@ -17,7 +17,9 @@ use base::{Batch, Epoch, Instant, Now, Offset, Page, PartitionId, Piece};
 use engine::{DiskBytes, Engine, Phase, Read, ReadError, ReadToken};
 use net::ErrorCode;
 use replication::replica::message::{AppendHeader, StreamId};
-use replication::replica::{Event, Message, Outgoing, ReadOrder, ReplicaSet, Settings, Standing};
+use replication::replica::{
+    Event, Log as _, Message, Outgoing, ReadOrder, ReplicaSet, Settings, Standing,
+};
 use replication::{Boot, ClusterState, Leader, Placement};
 
 use crate::ask::Answer;
@@ -25,6 +27,7 @@ use crate::commit::AnswerableEnd;
 use crate::committing::{Committing, DETECTION, Prospect, Waiting};
 use crate::core::is_replicated;
 use crate::engine_log::EngineLog;
+use crate::metrics::LedMetrics;
 use crate::shard::Shard;
 use crate::succession::Successions;
 
@@ -201,6 +204,28 @@ impl Shard {
             Standing::Leads { .. } | Standing::HandsOver { .. } | Standing::Stranger => Ok(()),
             Standing::Follows | Standing::Superseded { .. } => Err(ErrorCode::NotLeaderOrFollower),
         }
+    }
+
+    /// What is led here and held by others too.
+    pub(crate) fn led_metrics(&mut self, now: Now) -> Vec<LedMetrics> {
+        let Some(replicas) = &mut self.replicas else { return Vec::new() };
+        let ids: Vec<PartitionId> = self.engine.partitions().collect();
+        let (set, log) = replicas.parts(&mut self.engine);
+        let led = ids.into_iter().filter_map(|id| {
+            let (Standing::Leads { epoch } | Standing::HandsOver { epoch, .. }) = set.standing(id)
+            else {
+                return None;
+            };
+            let view = log.view(id)?;
+            let end = view.log_end.0;
+            let followers = set.progress(now, &log, id).into_iter().skip(1).map(|follower| {
+                let lag = end.0.saturating_sub(follower.held.0);
+                (follower.replica, lag, follower.counts)
+            });
+            let followers = followers.collect();
+            Some(LedMetrics { partition: id, epoch, committed: view.committed.0, followers })
+        });
+        led.collect()
     }
 
     /// Whether an append has a chance to be committed. `all`: the producer wants a quorum.

@@ -114,7 +114,7 @@ impl Shard {
     }
 
     /// Numbers for operators.
-    pub(crate) fn metrics(&self) -> ShardMetrics {
+    pub(crate) fn metrics(&mut self, now: Now) -> ShardMetrics {
         ShardMetrics {
             shard: self.id,
             engine: self.engine.metrics(),
@@ -123,6 +123,7 @@ impl Shard {
             held: self.held.len(),
             reading: self.reading.len(),
             watches: self.watches.len(),
+            led: self.led_metrics(now),
         }
     }
 

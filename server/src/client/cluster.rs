@@ -92,6 +92,12 @@ impl Cluster {
         self.id.as_deref()
     }
 
+    /// The broker that leads the cluster, by the last metadata.
+    #[must_use]
+    pub fn controller_id(&self) -> Option<i32> {
+        self.controller
+    }
+
     /// Broker ids and where they are reached.
     pub fn brokers(&self) -> impl Iterator<Item = (i32, &str)> {
         self.addresses.iter().map(|(id, address)| (*id, address.as_str()))

@@ -1,5 +1,7 @@
 //! `chiplog bench`: loads any Kafka server, and shows the machine's floor beside the result.
 
+mod failover;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ Examples:
   chiplog bench rate --per-second 2000 --seconds 30        latency from the intended send time
   chiplog bench flood --in-flight 64                       one record per request, pipelined
   chiplog bench flood --record-bytes 1000 --batch 1000     bandwidth
+  chiplog bench failover                                   on the nodes of `chiplog cluster demo`
   chiplog bench ping --no-floor --bootstrap kafka1:9092    any Kafka server
 
 The floor is a probe in this process: 200 B over loopback, one durable 4 KiB write, an answer. It
@@ -75,6 +78,9 @@ enum Load {
         #[arg(long, default_value_t = 10.0)]
         seconds: f64,
     },
+    /// How long a producer waits when the leader goes, on a demo's nodes.
+    #[command(after_help = failover::EXAMPLES)]
+    Failover(failover::FailoverArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -123,11 +129,21 @@ struct Common {
 /// Runs the load and prints what came of it.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let common = &args.common;
+    let mode = match args.load {
+        Load::Ping { answers } => Mode::Ping { answers },
+        Load::Rate { per_second, seconds } => {
+            Mode::Rate { per_second, length: Duration::from_secs_f64(seconds) }
+        }
+        Load::Flood { in_flight, seconds } => {
+            Mode::Flood { in_flight, length: Duration::from_secs_f64(seconds) }
+        }
+        Load::Failover(ref args) => return failover::run(args, &common.topic, common.json),
+    };
     let cpu = pin_client(common.cpu)?;
     let floor =
         FloorPlace { folder: common.floor.clone(), place: Place { poll: common.poll, cpu } };
     let config = LoadConfig {
-        mode: mode(&args.load),
+        mode,
         bootstrap: common.bootstrap.clone(),
         topic: common.topic.clone(),
         partitions: common.partitions,
@@ -141,16 +157,4 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let report = load::run(&config, &mut |text| ticker.say(text))?;
     ticker.finish();
     print(&report, common.json)
-}
-
-fn mode(load: &Load) -> Mode {
-    match *load {
-        Load::Ping { answers } => Mode::Ping { answers },
-        Load::Rate { per_second, seconds } => {
-            Mode::Rate { per_second, length: Duration::from_secs_f64(seconds) }
-        }
-        Load::Flood { in_flight, seconds } => {
-            Mode::Flood { in_flight, length: Duration::from_secs_f64(seconds) }
-        }
-    }
 }

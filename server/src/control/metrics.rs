@@ -3,12 +3,14 @@
 mod families;
 mod page;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use base::ShardId;
 use engine::{Engine, EngineMetrics};
+use replication::Placement;
 use ring::ReactorCounters;
-use shard::{ControlShard, CoreMetrics, ShardMetrics};
+use shard::{ControlShard, CoreMetrics, LedMetrics, ShardMetrics};
 
 use families::{CORE, ENGINE, QUEUES};
 use page::Page;
@@ -43,6 +45,7 @@ pub(crate) fn page(control: &ControlShard, cores: &[Arc<ReactorCounters>]) -> St
             page.sample(family.name, &[("shard", &shard.shard)], (family.value)(shard));
         }
     }
+    replicas(&mut page, control, &shards);
     let name = "chiplog_ack_seconds";
     page.family(name, "histogram", "From the append of a batch to stable storage.");
     for shard in &shards {
@@ -65,6 +68,55 @@ fn node(page: &mut Page, control: &ControlShard) {
     page.sample("chiplog_cluster_log_index", &[], state.version().0);
     page.family("chiplog_topics", "gauge", "Topics that exist.");
     page.sample("chiplog_topics", &[], state.topics().len() as u64);
+}
+
+/// How shards of the cluster are, as far as this node knows, and how far the followers of what it
+/// leads.
+fn replicas(page: &mut Page, control: &ControlShard, shards: &[&ShardMetrics]) {
+    let state = control.state();
+    let name = "chiplog_shard_health";
+    page.family(name, "gauge", "Always 1; the label says how the shard is. Ask who leads the log.");
+    for node in state.nodes() {
+        for shard in 0..node.shards.len() as u16 {
+            let at = Placement { node: node.registered.node, shard: ShardId(shard) };
+            let health = control.steward().detector.health(&state, at);
+            page.sample(name, &[("node", &at.node), ("shard", &at.shard), ("health", &health)], 1);
+        }
+    }
+    let leads = "chiplog_cluster_log_leads";
+    page.family(leads, "gauge", "Whether this node leads the cluster log.");
+    page.sample(leads, &[], u64::from(control.leads()));
+    let led = || shards.iter().flat_map(|shard| &shard.led);
+    let topics = state.topics();
+    let topic = |led: &LedMetrics| {
+        let topic = topics.by_number(led.partition.topic);
+        topic.map_or_else(String::new, |topic| topic.name.to_string())
+    };
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&LedMetrics) -> u64| {
+        page.family(name, "gauge", help);
+        for led in led() {
+            let labels: [(&str, &dyn Display); 2] =
+                [("topic", &topic(led)), ("partition", &led.partition.index)];
+            page.sample(name, &labels, value(led));
+        }
+    };
+    each("chiplog_partition_epoch", "Of a replicated partition led here.", &|led| {
+        u64::from(led.epoch.0)
+    });
+    each("chiplog_partition_committed", "The end of what a quorum holds.", &|led| led.committed.0);
+    let name = "chiplog_replica_lag_records";
+    page.family(name, "gauge", "Records that a follower does not hold on stable storage yet.");
+    for led in led() {
+        for (follower, lag, counts) in &led.followers {
+            let labels: [(&str, &dyn Display); 4] = [
+                ("topic", &topic(led)),
+                ("partition", &led.partition.index),
+                ("node", &follower.node),
+                ("counts", counts),
+            ];
+            page.sample(name, &labels, *lag);
+        }
+    }
 }
 
 fn engines(page: &mut Page, engines: &[(String, EngineMetrics)]) {

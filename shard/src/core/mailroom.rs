@@ -29,7 +29,7 @@ impl Core {
                 }
             }
             Mail::Measure => {
-                let mail = Mail::Measured(Box::new(self.metrics()));
+                let mail = Mail::Measured(Box::new(self.metrics(now)));
                 self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
             }
             Mail::Propose { .. }

@@ -1,0 +1,171 @@
+//! The cluster as its clients see it, and what is wrong with it.
+
+use serde_json::{Value, json};
+
+use crate::client::cluster::Wanted;
+use crate::client::placement::{self, Broker};
+use crate::client::{ClientError, Cluster, Connection, Partition};
+
+/// See the module's description.
+pub(super) struct Overview {
+    pub(super) id: Option<String>,
+    pub(super) controller: Option<i32>,
+    pub(super) voters: Vec<i32>,
+    pub(super) nodes: Vec<Node>,
+    /// With the names of their topics.
+    pub(super) partitions: Vec<(String, Partition)>,
+}
+
+pub(super) struct Node {
+    pub(super) broker: Broker,
+    /// It takes connections.
+    pub(super) answers: bool,
+    pub(super) leads: usize,
+    pub(super) holds: usize,
+    /// Replicas that are not in sync.
+    pub(super) behind: usize,
+}
+
+impl Overview {
+    pub(super) fn of(cluster: &mut Cluster) -> Result<Self, ClientError> {
+        let topics = cluster.topics(Wanted::All, false)?;
+        let mut partitions = Vec::new();
+        for topic in topics {
+            let topic = topic?;
+            let of_topic = topic.partitions.into_iter();
+            partitions.extend(of_topic.map(|partition| (topic.name.clone(), partition)));
+        }
+        let controller = cluster.controller_id();
+        let patience = cluster.patience();
+        let voters = placement::voters(cluster)?;
+        let nodes = placement::brokers(cluster)?.into_iter().map(|broker| {
+            let counts = |has: &dyn Fn(&Partition) -> bool| {
+                partitions.iter().filter(|(_, partition)| has(partition)).count()
+            };
+            let id = broker.id;
+            Node {
+                answers: Connection::open(&broker.address, patience).is_ok(),
+                leads: counts(&|partition| partition.leader == Some(id)),
+                holds: counts(&|partition| partition.replicas.contains(&id)),
+                behind: counts(&|partition| lagging(partition).contains(&id)),
+                broker,
+            }
+        });
+        let nodes = nodes.collect();
+        Ok(Self { id: cluster.id().map(str::to_owned), controller, voters, nodes, partitions })
+    }
+
+    /// A sentence for each thing that is not as it should be, the worst first.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.controller.is_none() {
+            problems.push("nobody leads the cluster log: nothing can be changed".to_owned());
+        }
+        for (topic, partition) in self.partitions.iter().filter(|(_, one)| one.leader.is_none()) {
+            problems.push(format!(
+                "{topic}-{} has no leader: too few of its replicas ({}) can prove what they hold",
+                partition.index,
+                list(&partition.replicas)
+            ));
+        }
+        for node in self.nodes.iter().filter(|node| !node.answers) {
+            let Broker { id, address, .. } = &node.broker;
+            problems.push(format!("node {id} does not answer at {address}"));
+        }
+        for (topic, partition) in &self.partitions {
+            let lagging = lagging(partition);
+            if partition.leader.is_some() && !lagging.is_empty() {
+                let index = partition.index;
+                problems.push(format!("{topic}-{index} is not in sync on {}", list(&lagging)));
+            }
+        }
+        problems
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "cluster": self.id,
+            "controller": self.controller,
+            "voters": self.voters,
+            "nodes": self.nodes.iter().map(Node::to_json).collect::<Vec<_>>(),
+            "partitions": self.partitions.iter().map(partition_to_json).collect::<Vec<_>>(),
+            "problems": self.problems(),
+        })
+    }
+}
+
+impl Node {
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "node": self.broker.id,
+            "address": self.broker.address,
+            "rack": self.broker.rack,
+            "answers": self.answers,
+            "leads": self.leads,
+            "holds": self.holds,
+            "behind": self.behind,
+        })
+    }
+}
+
+pub(super) fn partition_to_json((topic, partition): &(String, Partition)) -> Value {
+    json!({
+        "topic": topic,
+        "partition": partition.index,
+        "leader": partition.leader,
+        "epoch": partition.epoch,
+        "replicas": partition.replicas,
+        "in_sync": partition.in_sync,
+    })
+}
+
+/// Replicas that are not in sync.
+pub(super) fn lagging(partition: &Partition) -> Vec<i32> {
+    let behind = |id: &&i32| !partition.in_sync.contains(id);
+    partition.replicas.iter().filter(behind).copied().collect()
+}
+
+pub(super) fn list(ids: &[i32]) -> String {
+    ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overview(leader: Option<i32>, in_sync: &[i32], answers: [bool; 3]) -> Overview {
+        let node = |(id, answers): (i32, bool)| Node {
+            broker: Broker { id, address: format!("host:{id}"), rack: None },
+            answers,
+            leads: 0,
+            holds: 1,
+            behind: 0,
+        };
+        let partition = Partition {
+            index: 0,
+            leader,
+            epoch: 1,
+            replicas: vec![0, 1, 2],
+            in_sync: in_sync.to_vec(),
+        };
+        Overview {
+            id: None,
+            controller: Some(0),
+            voters: vec![0, 1, 2],
+            nodes: (0..).zip(answers).map(node).collect(),
+            partitions: vec![("t".to_owned(), partition)],
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_once() {
+        assert!(overview(Some(0), &[0, 1, 2], [true; 3]).problems().is_empty());
+        let problems = overview(Some(0), &[0, 2], [true, false, true]).problems();
+        assert_eq!(problems, ["node 1 does not answer at host:1", "t-0 is not in sync on 1"]);
+        let problems = overview(None, &[], [true; 3]).problems();
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("t-0 has no leader"),
+            "{problems:?}"
+        );
+    }
+}
