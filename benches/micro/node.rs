@@ -178,6 +178,7 @@ fn settings() -> CoreSettings {
         request_bytes_max: 100 << 20,
         fetch_bytes_max: 50 << 20,
         peering: None,
+        groups: Default::default(),
         seed: 7,
     }
 }

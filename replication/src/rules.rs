@@ -96,7 +96,7 @@ impl ClusterState {
     }
 
     fn check_created(&self, created: &TopicCreated) -> Result<(), Rejected> {
-        topic_name::check(&created.name)?;
+        topic_name::check_any(&created.name)?;
         if self.topics().by_name(&created.name).is_some() {
             return Err(Rejected::TopicExists);
         }

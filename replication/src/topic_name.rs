@@ -9,6 +9,9 @@ pub const NAME_BYTES_MAX: usize = 249;
 pub const RESERVED_NAMES: [&str; 3] =
     ["__cluster_metadata", "__consumer_offsets", "__transaction_state"];
 
+/// The topic that holds groups and their offsets.
+pub const OFFSETS: &str = "__consumer_offsets";
+
 /// What is wrong with a topic's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
@@ -43,6 +46,19 @@ impl core::error::Error for NameError {}
 
 /// Whether a client may create a topic called `name`.
 pub fn check(name: &str) -> Result<(), NameError> {
+    check_any(name)?;
+    if is_reserved(name) { Err(NameError::Reserved) } else { Ok(()) }
+}
+
+/// Whether the topic belongs to the brokers: clients neither create, delete nor write it.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_NAMES.contains(&name)
+}
+
+/// Whether there can be a topic called `name`, whoever creates it: of the reserved ones those that
+/// brokers make use of.
+pub fn check_any(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
@@ -55,7 +71,7 @@ pub fn check(name: &str) -> Result<(), NameError> {
     if let Some(found) = name.chars().find(|c| !is_legal(*c)) {
         return Err(NameError::Character(found));
     }
-    if RESERVED_NAMES.contains(&name) {
+    if is_reserved(name) && name != OFFSETS {
         return Err(NameError::Reserved);
     }
     Ok(())

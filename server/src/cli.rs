@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{bench, cluster, consume, dump, floor, produce, repair, topic};
+use crate::commands::{bench, cluster, consume, dump, floor, group, produce, repair, topic};
 use crate::failure::Failure;
 use crate::{herald, output, serve};
 use serve_args::ServeArgs;
@@ -29,6 +29,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics.
     #[command(after_help = topic::EXAMPLES)]
     Topic(topic::TopicArgs),
+    /// List, describe, reset and delete consumer groups.
+    #[command(after_help = group::EXAMPLES)]
+    Group(group::GroupArgs),
     /// Run a cluster on this machine to try things with.
     #[command(after_help = cluster::EXAMPLES)]
     Cluster(cluster::ClusterArgs),
@@ -93,6 +96,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Topic(args) => topic::run(&args),
+        Command::Group(args) => group::run(&args),
         Command::Cluster(args) => cluster::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),

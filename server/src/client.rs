@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod compression;
 pub mod connection;
 pub mod error;
+pub mod groups;
 pub mod offsets;
 pub mod partitioner;
 pub mod placement;

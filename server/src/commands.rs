@@ -7,6 +7,7 @@ pub mod consume;
 pub mod dump;
 pub mod floor;
 mod folder_args;
+pub mod group;
 pub mod produce;
 pub mod repair;
 pub mod server_args;

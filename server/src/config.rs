@@ -15,6 +15,7 @@ pub mod value;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ring::PollMode;
 use ring::feature::FeatureSet;
@@ -22,7 +23,7 @@ use thiserror::Error;
 
 pub use cluster::{ClusterSettings, NodeNumber, Peer};
 pub use raw::{Origin, RawConfig};
-pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, ListenAddress};
+pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, ListenAddress, Millis};
 
 /// The settings of one server.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Config {
     pub pin: bool,
     pub poll: PollMode,
     pub topics: TopicDefaults,
+    /// How long an empty group waits for further members.
+    pub initial_rebalance_delay: Duration,
     pub limits: Limits,
     /// Journal frames in flight, 1–4.
     pub journal_window: u8,
@@ -164,6 +167,7 @@ impl Config {
                 partitions: raw.required::<Count>("topics.partitions")?.0,
                 auto_create: raw.required("topics.auto_create")?,
             },
+            initial_rebalance_delay: raw.required::<Millis>("groups.initial_rebalance_delay")?.0,
             limits: Limits::resolve(raw)?,
             journal_window: raw.required::<JournalWindow>("journal.window")?.0,
             bins_max: raw.required::<BinCount>("bins.max")?.0,

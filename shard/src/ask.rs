@@ -3,6 +3,8 @@
 use base::{Epoch, Instant, Offset, Piece};
 use net::ErrorCode;
 
+use crate::groups::ask::{GroupAnswer, GroupAsk, Listed};
+
 /// A question to the shard that owns a partition.
 #[derive(Debug)]
 pub enum Ask {
@@ -17,6 +19,10 @@ pub enum Ask {
     ListOffset { timestamp: i64, known_epoch: Option<Epoch> },
     /// Forget records below `before` (`None`: below the committed end).
     DeleteRecords { before: Option<Offset> },
+    /// To the coordinator of a group that lives in this partition.
+    Group(Box<GroupAsk>),
+    /// The groups that the shard coordinates, whatever the partition.
+    ListGroups,
     /// Where the largest epoch not above `epoch` ends.
     EpochEnd { epoch: Epoch, known_epoch: Option<Epoch> },
 }
@@ -38,6 +44,12 @@ pub enum Answer {
     },
     /// `None`: the partition has no epoch that old.
     EpochEnd(Option<(Epoch, Offset)>),
+    Group(Box<GroupAnswer>),
+    /// `loading`: some are not known yet.
+    Groups {
+        groups: Vec<Listed>,
+        loading: bool,
+    },
     Failed(ErrorCode),
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod flush;
+mod groups;
 mod mailroom;
 mod peers;
 mod snapshot;
@@ -26,6 +27,8 @@ use replication::{ClusterState, LogIndex, Uuid};
 
 use crate::connection::{Connection, Connections};
 use crate::deadlines::Deadlines;
+use crate::groups::Groups;
+use crate::groups::settings::GroupSettings;
 use crate::job::{Job, Part};
 use crate::layout::Layout;
 use crate::loss::Loss;
@@ -50,6 +53,9 @@ pub struct Core {
     pub(crate) jobs: Slab<Job>,
     /// When jobs end by themselves.
     pub(crate) deadlines: Deadlines,
+    pub(crate) groups: Groups,
+    /// The state by which coordinators of groups were seated.
+    pub(crate) seated_by: Arc<ClusterState>,
     pub(crate) pool: Pool,
     /// Where answers are written before they are queued.
     pub(crate) out: Outgoing,
@@ -89,6 +95,7 @@ pub struct CoreSettings {
     pub fetch_bytes_max: u32,
     /// How shards of other nodes are met; `None`: this node is alone.
     pub peering: Option<Peering>,
+    pub groups: GroupSettings,
     /// Random bits, different at every start: what this core's topic ids are drawn from.
     pub seed: u128,
 }
@@ -104,10 +111,13 @@ impl Core {
         state: Arc<ClusterState>,
         engines: Vec<(ShardId, Engine)>,
     ) -> Self {
+        let groups = Groups::new(settings.groups.clone(), settings.seed ^ u128::from(id.0));
         Self {
             id,
             layout,
             settings,
+            groups,
+            seated_by: Arc::clone(&state),
             state,
             shards: engines.into_iter().map(|(shard, engine)| Shard::new(shard, engine)).collect(),
             connections: Connections::default(),
@@ -289,6 +299,7 @@ impl Machine for Core {
             }
             self.continue_applying(now);
             self.resume_stalled(now);
+            self.turn_groups(now);
         }
         for index in 0..self.shards.len() {
             self.shards[index].turn(now);
@@ -310,7 +321,8 @@ impl Machine for Core {
     fn next_timeout(&self) -> Option<Instant> {
         let job = self.deadlines.first();
         let peers = self.peers.look_at.filter(|_| !self.stopping);
-        let own = [job, self.verifying, peers, self.vitals_due()].into_iter().flatten();
+        let groups = self.groups.next_timeout().filter(|_| !self.stopping);
+        let own = [job, self.verifying, peers, groups, self.vitals_due()].into_iter().flatten();
         self.shards.iter().filter_map(Shard::next_timeout).chain(own).min()
     }
 
@@ -352,6 +364,7 @@ mod tests {
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
             peering: None,
+            groups: GroupSettings::default(),
             seed: 1,
         };
         let state = Arc::new(ClusterState::new(Uuid([1; 16])));

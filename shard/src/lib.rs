@@ -15,6 +15,7 @@ pub mod control;
 mod core;
 mod deadlines;
 mod engine_log;
+pub mod groups;
 mod job;
 mod layout;
 mod loss;

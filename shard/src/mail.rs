@@ -88,6 +88,11 @@ pub struct Vitals {
     pub heard: Vec<(Placement, Boot, Instant)>,
 }
 
+impl Asker {
+    /// The part that a coordinator of groups asks for: its ticket is no job's.
+    pub(crate) const GROUPS: u32 = u32::MAX;
+}
+
 impl Ticket {
     /// Finds no job: for questions whose answer nobody wants.
     pub(crate) const NOBODY: Self = Self { slot: u32::MAX, generation: u32::MAX };

@@ -2,7 +2,10 @@
 
 mod cluster;
 mod configs;
+mod coordinators;
 mod fetch;
+mod group_answers;
+mod groups;
 mod jobs;
 mod metadata;
 mod moves;
@@ -240,7 +243,6 @@ impl Core {
             Request::AlterPartitionReassignments(view) => self.reassign(call, &view),
             Request::ListPartitionReassignments(view) => self.list_reassignments(call, &view),
             Request::ElectLeaders(view) => self.elect_leaders(call, &view),
-            // Not offered; whoever asks all the same is told as a broker without it would.
             Request::FindCoordinator(_)
             | Request::JoinGroup(_)
             | Request::SyncGroup(_)
@@ -251,7 +253,7 @@ impl Core {
             | Request::OffsetDelete(_)
             | Request::DescribeGroups(_)
             | Request::ListGroups(_)
-            | Request::DeleteGroups(_) => Served::Close,
+            | Request::DeleteGroups(_) => self.serve_groups(now, call, &request),
         }
     }
 

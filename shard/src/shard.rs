@@ -175,6 +175,7 @@ impl Shard {
                 self.check_epoch(id, known_epoch).and_then(|()| self.list_offset(to, id, timestamp))
             }
             Ask::DeleteRecords { before } => self.delete_records(now, to, id, before),
+            Ask::Group(_) | Ask::ListGroups => panic!("the core's groups take this"),
             Ask::EpochEnd { epoch, known_epoch } => self
                 .check_epoch(id, known_epoch)
                 .map(|()| Some(Answer::EpochEnd(self.engine.end_of_epoch(id, epoch)))),

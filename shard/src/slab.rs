@@ -42,6 +42,16 @@ impl<T> Slab<T> {
         if slot.generation == ticket.generation { slot.entry.as_mut() } else { None }
     }
 
+    /// Removes every entry for which `is_wanted` holds.
+    pub(crate) fn remove_where(&mut self, is_wanted: impl Fn(&T) -> bool) -> Vec<T> {
+        let generations = self.slots.iter().enumerate();
+        let wanted = generations.filter(|(_, slot)| slot.entry.as_ref().is_some_and(&is_wanted));
+        let wanted: Vec<Ticket> = wanted
+            .map(|(index, slot)| Ticket { slot: index as u32, generation: slot.generation })
+            .collect();
+        wanted.into_iter().filter_map(|ticket| self.remove(ticket)).collect()
+    }
+
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<T> {
         let slot = self.slots.get_mut(ticket.slot as usize)?;
         if slot.generation != ticket.generation {

@@ -40,10 +40,10 @@ fn api_versions_0() {
 
     let mut out = Outgoing::default();
     negotiation::answer(&mut out, header.reply_to(), api_versions::Request::default());
-    let start = hex("00000076 | length
+    let start = hex("000000b8 | length
          00000007 | correlation id
          0000 | no error
-         00000012 | 18 APIs
+         0000001d | 29 APIs
          0000 0000 000c | Produce 0 to 12
          0001 0004 0011 | Fetch 4 to 17");
     assert_eq!(out.bytes()[..start.len()], start);
@@ -67,10 +67,10 @@ fn api_versions_3() {
     let mut out = Outgoing::default();
     let named = api_versions::Request { client_software_name: "kcat", ..body };
     negotiation::answer(&mut out, header.reply_to(), named);
-    let start = hex("0000008a | length
+    let start = hex("000000d7 | length
          00000007 | correlation id, and no tagged fields although version 3 is flexible
          0000 | no error
-         13 | 18 APIs
+         1e | 29 APIs
          0000 0000 000c 00 | Produce 0 to 12, no tagged fields");
     assert_eq!(out.bytes()[..start.len()], start);
     let end = hex("003c 0000 0002 00 00000000 00");

@@ -4,7 +4,7 @@
 //! Partitions without `--follow` end where the log ended when the command began.
 
 mod format;
-mod position;
+pub(super) mod position;
 mod reader;
 
 use std::io::{self, BufWriter};

@@ -158,6 +158,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "Whether a client that asks for an unknown topic creates it",
     },
     Setting {
+        key: "groups.initial_rebalance_delay",
+        value: "MS",
+        default: "0",
+        help: "How long, in milliseconds, an empty group waits for further members before its first \
+               rebalance",
+    },
+    Setting {
         key: "limits.connections",
         value: "N",
         default: "10000",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ring::feature::FeatureSet;
 use ring::{Feature, PollMode};
@@ -103,6 +104,19 @@ impl Value for Count {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().filter(|count| (1..=1_000_000).contains(count)).map(Self)
+    }
+}
+
+/// A time of up to an hour, written as milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Millis(pub Duration);
+
+impl Value for Millis {
+    const EXPECTED: &'static str = "milliseconds, from 0 to 3600000";
+
+    fn parse(text: &str) -> Option<Self> {
+        let ms = text.parse().ok().filter(|ms| *ms <= 3_600_000)?;
+        Some(Self(Duration::from_millis(ms)))
     }
 }
 

@@ -7,6 +7,7 @@ use base::{CoreId, Listener, ShardId};
 use engine::EngineConfig;
 use replication::command::NodeRegistered;
 use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
+use shard::groups::settings::GroupSettings;
 use shard::{Address, CoreSettings, Layout, Mail};
 
 use super::Event;
@@ -154,6 +155,10 @@ fn core_settings(config: &Config, meta: &Meta) -> CoreSettings {
         request_bytes_max: config.limits.request_bytes,
         fetch_bytes_max: config.limits.fetch_bytes,
         peering: peering(config, meta),
+        groups: GroupSettings {
+            initial_rebalance_delay: config.initial_rebalance_delay,
+            ..GroupSettings::default()
+        },
         seed: random_seed(),
     }
 }

@@ -52,6 +52,10 @@ impl Core {
     /// Puts a question to the owner, wherever it is.
     pub(crate) fn ask(&mut self, now: Now, to: Asker, home: Home, ask: Ask) {
         let Home { shard, partition } = home;
+        let ask = match self.ask_groups(now, to, home, ask) {
+            Some(ask) => ask,
+            None => return,
+        };
         if let Some(own) = self.shard_mut(shard) {
             return own.ask(now, to, partition, ask);
         }
@@ -73,9 +77,13 @@ impl Core {
                 }
             }
         }
+        self.deliver_group_answers(now);
     }
 
-    fn file_answer(&mut self, now: Now, to: Asker, answer: Answer) {
+    pub(super) fn file_answer(&mut self, now: Now, to: Asker, answer: Answer) {
+        if to.part == Asker::GROUPS {
+            return self.file_for_groups(now, to.ticket, answer);
+        }
         if let Answer::Woken = answer {
             return self.read_again(now, to.ticket);
         }
@@ -97,7 +105,7 @@ impl Core {
     }
 
     /// Copies records out of this core's memory: pins do not cross cores.
-    fn detach(&mut self, answer: Answer) -> Answer {
+    pub(super) fn detach(&mut self, answer: Answer) -> Answer {
         let Answer::Fetched(fetched) = answer else { return answer };
         let mut bytes = self.pool.bytes();
         for piece in &fetched.records {

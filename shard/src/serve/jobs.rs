@@ -83,7 +83,7 @@ impl Core {
             Request::AlterPartitionReassignments(view) => self.write_reassigned(job, view),
             Request::ElectLeaders(view) => self.write_elected(job, view),
             Request::InitProducerId(_) => self.write_producer_id(job),
-            other => panic!("{} never becomes a job", other.api()),
+            other => self.write_group_job(job, other),
         }
     }
 }

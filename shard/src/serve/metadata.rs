@@ -98,7 +98,7 @@ impl Core {
                     error_code: found.topic.err().unwrap_or(ErrorCode::None),
                     name: found.name,
                     topic_id: found.id,
-                    is_internal: false,
+                    is_internal: found.name.is_some_and(topic_name::is_reserved),
                     partitions: each(partitions(found).iter().enumerate().map(
                         |(index, partition)| described(state, listener, index as i32, partition),
                     )),

@@ -8,6 +8,7 @@ use core::cell::Cell;
 use base::{Batch, BatchError, Listener, Now, Seq, ShardId};
 use net::api::produce::{NodeEndpoint, PartitionResponse, RequestView, Response, TopicResponse};
 use net::{Empty, ErrorCode, Outgoing, Records, ReplyTo, each};
+use replication::topic_name;
 
 use super::redirect::{self, Redirects};
 use super::{Call, Home, Served};
@@ -55,7 +56,9 @@ impl Core {
         let mut walk = Walk { parts, frame: None, asks, replicated, all: view.acks == -1 };
         for topic in &view.topic_data {
             for data in &topic.partition_data {
-                let part = if matches!(view.acks, -1..=1) {
+                let part = if topic_name::is_reserved(topic.name) {
+                    Err(ErrorCode::InvalidTopic)
+                } else if matches!(view.acks, -1..=1) {
                     let home = self.locate_by_name(call.listener, topic.name, data.index);
                     home.and_then(|home| {
                         let batch = check_batch(call.header.version, data.records)?;

@@ -6,7 +6,7 @@ use net::api::create_partitions::{self, CreatePartitionsTopicView};
 use net::api::create_topics::{self, AssignmentView, CreatableTopicView};
 use net::api::delete_topics;
 use net::{Array, Empty, ErrorCode, each};
-use replication::{NewPartitions, Place, Placement, Proposal, Topic, Uuid};
+use replication::{NewPartitions, Place, Placement, Proposal, Topic, Uuid, topic_name};
 
 use super::{Call, Served};
 use crate::brokers::named_by;
@@ -40,6 +40,7 @@ impl Core {
     ) -> Served {
         let topics = self.state.topics();
         let deletion = |known: Option<&Arc<Topic>>, unknown| match known {
+            Some(topic) if topic_name::is_reserved(&topic.name) => Err(ErrorCode::PolicyViolation),
             Some(topic) => Ok(Proposal::DeleteTopic { topic: topic.number }),
             None => Err(unknown),
         };
@@ -86,6 +87,9 @@ impl Core {
     }
 
     fn creation(&mut self, topic: &CreatableTopicView<'_>) -> Wish {
+        if topic_name::is_reserved(topic.name) {
+            return Err(ErrorCode::InvalidTopic);
+        }
         let replication_factor = match topic.replication_factor {
             -1 => None,
             given => Some(u16::try_from(given).map_err(|_| ErrorCode::InvalidReplicationFactor)?),
@@ -113,6 +117,10 @@ impl Core {
     fn growth(&self, topic: &CreatePartitionsTopicView<'_>) -> Wish {
         let known = self.state.topics().by_name(topic.name);
         let known = known.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if topic_name::is_reserved(&known.name) {
+            // Groups are found by the number of partitions.
+            return Err(ErrorCode::PolicyViolation);
+        }
         let total = u32::try_from(topic.count).map_err(|_| ErrorCode::InvalidPartitions)?;
         let assigned = topic.assignments.into_iter().flatten();
         let places = assigned.map(|one| places(&one.broker_ids)).collect::<Result<_, _>>()?;

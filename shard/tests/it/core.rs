@@ -70,6 +70,7 @@ impl Node {
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
             peering: None,
+            groups: Default::default(),
             seed: 1,
         };
         let state = Arc::new(ClusterState::new(CLUSTER));

@@ -58,6 +58,7 @@ impl Host {
             request_bytes_max: 16 << 20,
             fetch_bytes_max: 16 << 20,
             peering: None,
+            groups: Default::default(),
             seed: 1,
         };
         let log = ClusterLog::new(LogSettings::alone(Uuid([1; 16]), NodeId(0)));

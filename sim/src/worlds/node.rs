@@ -437,6 +437,7 @@ fn blueprint(knobs: &Knobs, random: &mut Random, planted: Planted) -> Blueprint 
             request_bytes_max: 8 << 20,
             fetch_bytes_max: 1 << 20,
             peering: None,
+            groups: Default::default(),
             seed: 0,
         },
         engines,

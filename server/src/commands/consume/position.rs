@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// See the module's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(in crate::commands) enum Position {
     Beginning,
     End,
     Offset(i64),
@@ -15,7 +15,7 @@ pub(super) enum Position {
 }
 
 /// Reads what the command line says.
-pub(super) fn parse(text: &str) -> Result<Position, String> {
+pub(in crate::commands) fn parse(text: &str) -> Result<Position, String> {
     parse_at(text, SystemTime::now()).ok_or_else(|| {
         "expects `beginning`, `end`, an offset, -N, a time such as 2026-11-22T10:00:00Z, or a \
          duration ago such as 15m"
