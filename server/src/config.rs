@@ -153,13 +153,15 @@ impl Config {
     pub fn resolve(raw: &RawConfig) -> Result<Self, ConfigError> {
         let advertise: Option<AdvertisedHost> = raw.optional("advertise")?;
         let core_advertise = raw.optional("core_advertise")?.or_else(|| advertise.clone());
+        let cluster = ClusterSettings::resolve(raw)?;
         Ok(Self {
             data: raw.required("data")?,
             pid_file: raw.optional("pid_file")?,
             node_view: view(raw, "listen", advertise, "advertise")?,
             core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
             admin: admin(raw)?,
-            cluster: ClusterSettings::resolve(raw)?,
+            initial_rebalance_delay: initial_rebalance_delay(raw, &cluster)?,
+            cluster,
             cores: raw.optional("cores")?.unwrap_or_else(default_cores),
             pin: raw.required("pin")?,
             poll: raw.required("poll")?,
@@ -167,7 +169,6 @@ impl Config {
                 partitions: raw.required::<Count>("topics.partitions")?.0,
                 auto_create: raw.required("topics.auto_create")?,
             },
-            initial_rebalance_delay: raw.required::<Millis>("groups.initial_rebalance_delay")?.0,
             limits: Limits::resolve(raw)?,
             journal_window: raw.required::<JournalWindow>("journal.window")?.0,
             bins_max: raw.required::<BinCount>("bins.max")?.0,
@@ -175,6 +176,16 @@ impl Config {
             format: FormatSettings::resolve(raw)?,
         })
     }
+}
+
+/// A node alone is for development, where waiting is a nuisance.
+fn initial_rebalance_delay(
+    raw: &RawConfig,
+    cluster: &ClusterSettings,
+) -> Result<Duration, ConfigError> {
+    let given: Option<Millis> = raw.optional("groups.initial_rebalance_delay")?;
+    let default_ms = if cluster.peers.is_empty() { 0 } else { 3000 };
+    Ok(given.map_or_else(|| Duration::from_millis(default_ms), |given| given.0))
 }
 
 impl Limits {

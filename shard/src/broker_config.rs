@@ -3,6 +3,8 @@
 use replication::topic_config::{Kind, TOPIC_CONFIGS};
 
 use crate::core::CoreSettings;
+use crate::groups::OFFSETS_PARTITIONS;
+use crate::groups::settings::GroupSettings;
 
 /// A config as DescribeConfigs tells it. None can be changed over the wire.
 #[derive(Clone, Debug)]
@@ -13,6 +15,9 @@ pub(crate) struct BrokerConfig {
     pub(crate) is_default: bool,
     pub(crate) doc: &'static str,
 }
+
+/// Name, value, kind and documentation of one config.
+type Row = (&'static str, String, Kind, &'static str);
 
 const COUNT: Kind = Kind::Int { min: 1, max: i32::MAX };
 
@@ -60,7 +65,8 @@ pub(crate) fn broker_configs(
             "The most bytes in one answer to a fetch.",
         ),
     ];
-    let own = own.into_iter().map(|(name, value, kind, doc)| BrokerConfig {
+    let own = own.into_iter().chain(group_configs(&settings.groups));
+    let own = own.map(|(name, value, kind, doc)| BrokerConfig {
         name,
         value,
         kind,
@@ -73,4 +79,49 @@ pub(crate) fn broker_configs(
         Some(BrokerConfig { name, value, kind: config.kind, is_default: true, doc: config.doc })
     });
     own.chain(fallbacks).collect()
+}
+
+/// What holds for groups.
+fn group_configs(settings: &GroupSettings) -> [Row; 7] {
+    let ms = |time: core::time::Duration| time.as_millis().to_string();
+    let minutes = (settings.offset_retention.as_secs() / 60).to_string();
+    [
+        (
+            "group.initial.rebalance.delay.ms",
+            ms(settings.initial_rebalance_delay),
+            Kind::Int { min: 0, max: i32::MAX },
+            "How long an empty group waits for further members.",
+        ),
+        (
+            "group.min.session.timeout.ms",
+            ms(settings.session_timeout_min),
+            COUNT,
+            "The shortest session of a member.",
+        ),
+        (
+            "group.max.session.timeout.ms",
+            ms(settings.session_timeout_max),
+            COUNT,
+            "The longest session of a member.",
+        ),
+        ("group.max.size", settings.members_max.to_string(), COUNT, "Members of one group."),
+        (
+            "offset.metadata.max.bytes",
+            settings.offset_metadata_bytes_max.to_string(),
+            COUNT,
+            "Bytes of metadata that may stand beside a committed offset.",
+        ),
+        (
+            "offsets.retention.minutes",
+            minutes,
+            COUNT,
+            "How long the offsets of a group without members are kept.",
+        ),
+        (
+            "offsets.topic.num.partitions",
+            OFFSETS_PARTITIONS.to_string(),
+            COUNT,
+            "Partitions of the topic that groups are kept in.",
+        ),
+    ]
 }

@@ -236,7 +236,10 @@ impl Groups {
                 Phase::Serving => {
                     seat.coordinator.expire(now, settings);
                     while let Some(batch) = seat.coordinator.next_batch(now, settings) {
-                        put(What::Append(batch.flight), Ask::Produce { batch: batch.bytes });
+                        put(
+                            What::Append(batch.flight),
+                            Ask::Produce { batch: batch.bytes, all: true },
+                        );
                     }
                     if let Some(before) = seat.coordinator.take_trim() {
                         put(What::Trim, Ask::DeleteRecords { before: Some(before) });

@@ -57,6 +57,12 @@ pub const TRIALS: &[Trial] = &[
         clients::python,
     ),
     trial(
+        "groups-python",
+        "consumer groups of confluent-kafka share partitions, take over, commit and come back, in both views and two lives",
+        480,
+        clients::python_groups,
+    ),
+    trial(
         "clients-javascript",
         "kafkajs writes and kcat reads through both views, idempotent, with every codec, and list offsets by time",
         480,

@@ -160,9 +160,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "groups.initial_rebalance_delay",
         value: "MS",
-        default: "0",
+        default: "",
         help: "How long, in milliseconds, an empty group waits for further members before its first \
-               rebalance",
+               rebalance; by default 0 on a node without peers, else 3000",
     },
     Setting {
         key: "limits.connections",

@@ -88,7 +88,7 @@ fn a_stock_member_goes_on_where_it_was_in_both_views() {
     }
     let home = folder();
     let data = home.path().join("data");
-    let server = Server::start(&data, &["--shards", "2", "--cores", "1"]);
+    let server = Server::start(&data, &["--shards", "2", "--cores", "2"]);
     fill(&server, home.path());
     for (group, address) in [("node", server.node_view()), ("core", server.core_view())] {
         assert_eq!(kcat(&address, group).lines().count(), 20, "{group}");

@@ -52,10 +52,7 @@ impl Core {
     /// Puts a question to the owner, wherever it is.
     pub(crate) fn ask(&mut self, now: Now, to: Asker, home: Home, ask: Ask) {
         let Home { shard, partition } = home;
-        let ask = match self.ask_groups(now, to, home, ask) {
-            Some(ask) => ask,
-            None => return,
-        };
+        let Some(ask) = self.ask_groups(now, to, home, ask) else { return };
         if let Some(own) = self.shard_mut(shard) {
             return own.ask(now, to, partition, ask);
         }

@@ -113,7 +113,7 @@ pub enum GroupAnswer {
     Left(Vec<ErrorCode>),
     /// One code per partition.
     Committed(Vec<ErrorCode>),
-    Offsets(Vec<(Arc<str>, Vec<(i32, FoundOffset)>)>),
+    Offsets(Vec<TopicOffsets>),
     /// One code per partition, or why none was looked at.
     OffsetsDeleted(Result<Vec<ErrorCode>, ErrorCode>),
     Described(Described),
@@ -149,6 +149,9 @@ pub struct Synced {
     pub protocol: Option<Arc<str>>,
     pub assignment: Vec<u8>,
 }
+
+/// A topic, and what was found of its partitions.
+pub type TopicOffsets = (Arc<str>, Vec<(i32, FoundOffset)>);
 
 /// A committed offset as it is told; the default says that there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use net::ErrorCode;
 
-use super::ask::{Commit, CommitPartition, FoundOffset, GroupAnswer, Identity};
+use super::ask::{Commit, CommitPartition, FoundOffset, GroupAnswer, Identity, TopicOffsets};
 use super::effects::{Context, Then, Write};
 use super::group::{Group, State};
 use super::mutant::Mutant;
@@ -97,10 +97,7 @@ impl Group {
     }
 
     /// The offsets of these partitions, or all.
-    pub(super) fn find(
-        &self,
-        topics: Option<Vec<(String, Vec<i32>)>>,
-    ) -> Vec<(Arc<str>, Vec<(i32, FoundOffset)>)> {
+    pub(super) fn find(&self, topics: Option<Vec<(String, Vec<i32>)>>) -> Vec<TopicOffsets> {
         let Some(topics) = topics else { return self.find_all() };
         let one = |(name, partitions): (String, Vec<i32>)| {
             let name: Arc<str> = name.into();
@@ -114,8 +111,8 @@ impl Group {
         topics.into_iter().map(one).collect()
     }
 
-    fn find_all(&self) -> Vec<(Arc<str>, Vec<(i32, FoundOffset)>)> {
-        let mut topics: Vec<(Arc<str>, Vec<(i32, FoundOffset)>)> = Vec::new();
+    fn find_all(&self) -> Vec<TopicOffsets> {
+        let mut topics: Vec<TopicOffsets> = Vec::new();
         for ((topic, partition), value) in &self.offsets {
             let found = (*partition, found(value));
             match topics.last_mut() {

@@ -121,3 +121,60 @@ impl Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base::batch::BatchBuilder;
+
+    use super::*;
+    use crate::groups::record::{Key, OffsetValue};
+
+    fn log_of(offsets: core::ops::Range<i64>) -> Vec<u8> {
+        let mut log = Vec::new();
+        for offset in offsets {
+            let key = Key::Offset { group: "g", topic: "t", partition: 0 }.encode();
+            let value = OffsetValue {
+                offset,
+                leader_epoch: -1,
+                metadata: "".into(),
+                committed_ms: 1,
+                expires_ms: None,
+            };
+            let mut builder = BatchBuilder::new(0);
+            builder.push(0, Some(&key), Some(&value.encode()), &[]);
+            let mut batch = builder.build();
+            batch[..8].copy_from_slice(&offset.to_be_bytes());
+            log.extend(batch);
+        }
+        log
+    }
+
+    #[test]
+    fn questions_are_taken_once_all_of_the_log_is_read() {
+        let (now, settings) = (Now::default(), GroupSettings::default());
+        let mut seat = Seat::new(Epoch(3), 1, Planted::default());
+        assert!(!seat.serves(), "the epoch is not open");
+        seat.begin(now, &settings, Offset(2), Offset(5));
+        assert!(!seat.serves() && seat.next_timeout().is_some());
+        // The first batch lies before what is wanted; the last one is not there yet.
+        seat.read(now, &settings, &log_of(1..4));
+        assert!(!seat.serves());
+        seat.read(now, &settings, &[]);
+        let parked = |seat: &Seat| matches!(&seat.phase, Phase::Reading(reading) if reading.parked);
+        assert!(parked(&seat), "it waits for what is not committed yet");
+        seat.wake();
+        assert!(!parked(&seat));
+        seat.retry(now);
+        assert!(seat.next_timeout().is_some_and(|at| now.mono < at));
+        seat.read(now, &settings, &log_of(4..5));
+        assert!(seat.serves());
+        assert_eq!(seat.coordinator.list().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_log_is_read_at_once() {
+        let mut seat = Seat::new(Epoch(3), 1, Planted::default());
+        seat.begin(Now::default(), &GroupSettings::default(), Offset(0), Offset(0));
+        assert!(seat.serves());
+    }
+}

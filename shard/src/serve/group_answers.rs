@@ -1,7 +1,6 @@
 //! What coordinators answered, as responses.
 
 use core::cell::Cell;
-use std::sync::Arc;
 
 use net::api::{
     delete_groups, describe_groups, heartbeat, join_group, leave_group, list_groups, offset_commit,
@@ -12,7 +11,9 @@ use net::{Empty, ErrorCode, Request, each};
 use super::groups::{MANY_GROUPS_VERSION, MANY_LEAVERS_VERSION};
 use crate::ask::Answer;
 use crate::core::Core;
-use crate::groups::ask::{Described, FoundOffset, GroupAnswer, Joined, Listed, Synced};
+use crate::groups::ask::{
+    Described, FoundOffset, GroupAnswer, Joined, Listed, Synced, TopicOffsets,
+};
 use crate::job::{Job, Part};
 
 /// The one type of groups there is.
@@ -326,9 +327,7 @@ fn code_at(codes: &Result<&[ErrorCode], ErrorCode>, index: usize) -> ErrorCode {
     }
 }
 
-type Offsets = [(Arc<str>, Vec<(i32, FoundOffset)>)];
-
-fn offsets(part: &Part) -> Result<&Offsets, ErrorCode> {
+fn offsets(part: &Part) -> Result<&[TopicOffsets], ErrorCode> {
     match answer(part) {
         Ok(GroupAnswer::Offsets(topics)) => Ok(topics),
         Ok(GroupAnswer::Done(code)) => Err(*code),
@@ -338,7 +337,7 @@ fn offsets(part: &Part) -> Result<&Offsets, ErrorCode> {
 }
 
 /// What was asked for, with no offset anywhere.
-fn nothing_found(view: &offset_fetch::RequestView<'_>) -> Vec<(Arc<str>, Vec<(i32, FoundOffset)>)> {
+fn nothing_found(view: &offset_fetch::RequestView<'_>) -> Vec<TopicOffsets> {
     let topics = view.topics.into_iter().flatten();
     let topic = |topic: offset_fetch::OffsetFetchTopicView<'_>| {
         let partitions =

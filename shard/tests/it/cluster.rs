@@ -143,6 +143,7 @@ impl Cluster {
             default_partitions: 1,
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
+            groups: Default::default(),
             peering: Some(Peering { secret: Secret::new(b"secret"), nodes }),
             seed: 1 + node as u128,
         };

@@ -21,6 +21,27 @@ pub(super) fn python(context: &Context) -> Outcome {
     round_trip(context, build_python()?)
 }
 
+/// Groups of confluent-kafka's consumers through both views, before and after `kill -9`.
+pub(super) fn python_groups(context: &Context) -> Outcome {
+    build_python()?;
+    let python = format!("{}/bin/python", libraries("python")?);
+    let script = sources("python").join("groups.py").display().to_string();
+    let launch = Launch::new(context.server()?, &context.folder().join("data"), 2)?;
+    let mut server = launch.start()?;
+    for life in ["first", "second"] {
+        for (view, address) in [("node", launch.node_view()), ("core", launch.core_view())] {
+            let topic = format!("groups-{view}-{life}");
+            let arguments = [&script, &address, &topic, "400"];
+            let said = finish(Command::new("timeout").args(["120", &python]).args(arguments))?;
+            ensure!(said.trim().ends_with("ok 400"), "{view}, {life} life: {said}");
+        }
+        server.kill()?;
+        server = launch.start()?;
+    }
+    server.stop()?;
+    Ok("groups shared, took over, committed, came back and were deleted through both views".into())
+}
+
 pub(super) fn javascript(context: &Context) -> Outcome {
     need(&["kcat"])?; // reads what kafkajs cannot
     round_trip(context, build_javascript()?)
