@@ -134,7 +134,8 @@ impl History {
         let holder = who.instance.clone().unwrap_or_else(|| who.member.clone());
         self.clients[index].positions.clear();
         for partition in synced.assignment.iter().map(|byte| i32::from(*byte)) {
-            let owner = self.owners.entry((who.generation, partition)).or_insert(holder.clone());
+            let owner =
+                self.owners.entry((who.generation, partition)).or_insert_with(|| holder.clone());
             if *owner != holder {
                 return Err(format!("{partition} has two owners in generation {}", who.generation));
             }

@@ -77,6 +77,11 @@ fn control_address(node: usize) -> SocketAddr {
 impl Cluster {
     /// Three nodes that have booted and hold the replicas of one partition, led by node 0.
     pub(crate) fn new() -> Self {
+        Self::of("t")
+    }
+
+    /// The same, of a topic with this name.
+    pub(crate) fn of(topic: &str) -> Self {
         let mut cluster = Self {
             hosts: Vec::new(),
             state: ClusterState::new(CLUSTER),
@@ -105,7 +110,7 @@ impl Cluster {
         }
         let places = (0..3).map(|node| Place::Node(NodeId(node))).collect();
         let topic = Proposal::CreateTopic {
-            name: "t".to_owned(),
+            name: topic.to_owned(),
             uuid: Uuid([3; 16]),
             partitions: NewPartitions::At(vec![places]),
             replication_factor: None,
@@ -242,6 +247,10 @@ impl Cluster {
 
     pub(crate) fn produce(&mut self, node: usize, value: &[u8]) -> Question {
         self.ask(node, Ask::Produce { batch: batch(value), all: true })
+    }
+
+    pub(crate) fn is_answered(&self, question: Question) -> bool {
+        self.answers.contains_key(&question.0)
     }
 
     pub(crate) fn answer(&mut self, question: Question) -> Option<Answer> {

@@ -9,4 +9,5 @@ mod control_world;
 mod core;
 mod data_core;
 mod disk;
+mod groups;
 mod replication;
