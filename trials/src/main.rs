@@ -18,7 +18,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--list"] => list(),
-        ["--one", name] => run_here(name),
+        ["--one", name] => {
+            // Its servers must hear of the end although the runner may not: a mask is inherited.
+            ends().thread_unblock().expect("signals can be unblocked");
+            run_here(name)
+        }
         [flag, ..] if flag.starts_with('-') => {
             eprintln!("usage: trials [--list | NAME...]");
             ExitCode::FAILURE
@@ -104,17 +108,21 @@ impl Kept {
     /// Puts the setting back after `work`, which no signal but SIGKILL ends early: those that come
     /// meanwhile are heeded afterwards.
     fn during<T>(self, work: impl FnOnce() -> T) -> T {
-        let ends: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
-        ends.thread_block().expect("signals can be blocked");
+        ends().thread_block().expect("signals can be blocked");
         let done = work();
         if let Some(value) = &self.value
             && std::fs::read_to_string(self.path).is_ok_and(|now| now != *value)
         {
             std::fs::write(self.path, value).expect("what a trial could change, its runner can");
         }
-        ends.thread_unblock().expect("signals can be unblocked");
+        ends().thread_unblock().expect("signals can be unblocked");
         done
     }
+}
+
+/// The signals that end a process which does not care for them.
+fn ends() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
 }
 
 fn run_here(name: &str) -> ExitCode {
