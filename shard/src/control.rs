@@ -79,8 +79,13 @@ pub struct ControlShard {
 #[derive(Debug)]
 enum Stage {
     Recovering,
-    Replaying { partition: PartitionId, next: Offset },
+    Replaying {
+        partition: PartitionId,
+        next: Offset,
+    },
     Running,
+    /// It takes part no more: what it wrote is being sealed.
+    Stopping,
     Failed(String),
 }
 
@@ -141,6 +146,7 @@ impl ControlShard {
         match &self.stage {
             Stage::Recovering => return Err("the control journal is being recovered".to_owned()),
             Stage::Replaying { .. } => return Err("the cluster log is being replayed".to_owned()),
+            Stage::Stopping => return Err("the node is stopping".to_owned()),
             Stage::Failed(reason) => return Err(reason.clone()),
             Stage::Running if self.log.leader().is_none() && self.published == LogIndex(0) => {
                 return Err("the cluster log has no leader yet".to_owned());
@@ -188,7 +194,7 @@ impl ControlShard {
     pub fn failure(&self) -> Option<&str> {
         match &self.stage {
             Stage::Failed(reason) => Some(reason),
-            Stage::Recovering | Stage::Replaying { .. } | Stage::Running => None,
+            Stage::Recovering | Stage::Replaying { .. } | Stage::Running | Stage::Stopping => None,
         }
     }
 
@@ -384,6 +390,9 @@ impl Machine for ControlShard {
         match input {
             Input::Mail { from, mail } => self.take_mail(now, from, mail),
             Input::Stop => {
+                if !matches!(self.stage, Stage::Failed(_)) {
+                    self.stage = Stage::Stopping;
+                }
                 self.engine.close();
             }
             other => panic!("the control core has no Kafka clients: {other:?}"),
@@ -432,7 +441,9 @@ impl Machine for ControlShard {
                     self.steward.next_timeout().filter(|_| !self.settings.peers.is_empty());
                 [self.log.next_timeout(), self.next_wish(), steward]
             }
-            Stage::Recovering | Stage::Replaying { .. } | Stage::Failed(_) => [None; 3],
+            Stage::Recovering | Stage::Replaying { .. } | Stage::Stopping | Stage::Failed(_) => {
+                [None; 3]
+            }
         };
         of_log.into_iter().chain([self.engine.next_timeout()]).flatten().min()
     }

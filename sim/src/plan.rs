@@ -17,6 +17,8 @@ pub enum WorldKind {
     Engine,
     /// A whole node with Kafka clients.
     Node,
+    /// A cluster of three or five nodes.
+    Cluster,
 }
 
 impl WorldKind {

@@ -13,6 +13,7 @@ use crate::plan::{Plan, WorldKind};
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::violation::{Checker, Violation};
+use crate::worlds::cluster::ClusterWorld;
 use crate::worlds::engine::EngineWorld;
 use crate::worlds::journal::JournalWorld;
 use crate::worlds::node::NodeWorld;
@@ -78,6 +79,7 @@ fn play(plan: &Plan, knobs: &Knobs, mut random: Random, host: &mut Host) -> Resu
             let world = NodeWorld::new(knobs, &mut random, planted);
             play_world(world, host, knobs, random)
         }
+        WorldKind::Cluster => ClusterWorld::new(knobs, &mut random, planted).run(host),
     }
 }
 

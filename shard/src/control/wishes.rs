@@ -280,20 +280,23 @@ impl ControlShard {
     /// When the next wish wants to be looked at.
     pub(super) fn next_wish(&self) -> Option<Instant> {
         let leads = self.log.is_leader();
-        let of_wish = |wish: &Wish| match wish.progress {
+        let of_wish = |wish: &Wish, may_ask: bool| match wish.progress {
             Progress::Open { not_before, at_latest, .. } if leads => {
                 Some(not_before.max(at_latest))
             }
             Progress::Asked { until, .. } => Some(until),
+            // One that waits for others to be done waits for nothing else.
             Progress::Open { at_latest, .. } => {
-                Some(at_latest).filter(|_| self.log.leader().is_some())
+                Some(at_latest).filter(|_| may_ask && self.log.leader().is_some())
             }
             Progress::Taken { .. } | Progress::Done(_) => None,
         };
+        let mut may_ask = true;
         let of_request = |request: &Request| {
             let is_done = request.wishes.iter().all(Wish::is_done);
             let first = request.wishes.iter().find(|wish| !wish.is_done());
-            let waits = first.and_then(of_wish);
+            let waits = first.and_then(|wish| of_wish(wish, may_ask));
+            may_ask &= is_done;
             let ends = match request.asker {
                 Asker::Core(..) if is_done => Some(request.apply_until),
                 Asker::Core(..) if !self.settings.peers.is_empty() => Some(request.give_up),
