@@ -29,7 +29,7 @@ use base::{
 use engine::{AppendError, Engine, ReadToken};
 use replication::cluster_log::{Write, WriteNumber};
 use replication::command::NodeRegistered;
-use replication::control_message::Slow;
+use replication::control_message::{Fence, Slow};
 use replication::{
     Boot, ClusterLog, ClusterState, ControlMessage, LogIndex, Proposal, Steward, Uuid,
 };
@@ -71,6 +71,8 @@ pub struct ControlShard {
     published: LogIndex,
     /// The data cores were told to serve.
     serving: bool,
+    /// Fences that came before the state which they were drawn up in.
+    fences: Vec<Fence>,
     /// For operators, the oldest first.
     news: VecDeque<News>,
     outputs: VecDeque<Output<Mail>>,
@@ -132,6 +134,7 @@ impl ControlShard {
             next_ticket: 0,
             published: LogIndex(0),
             serving: false,
+            fences: Vec::new(),
             news: VecDeque::new(),
             outputs: VecDeque::new(),
             settings,

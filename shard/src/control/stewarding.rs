@@ -8,7 +8,7 @@
 //! A node without peers has no use for it.
 
 use base::{NodeId, Now, Output, ShardId};
-use replication::control_message::FenceAnswers;
+use replication::control_message::{Fence, FenceAnswers};
 use replication::elector::Order;
 use replication::replica::{Event, Fenced};
 use replication::steward::{Role, Stewarding};
@@ -69,12 +69,19 @@ impl ControlShard {
         while let Some(output) = self.steward.poll() {
             match output {
                 Stewarding::Send { to, message } => self.tell(to, message),
-                Stewarding::Fence(fence) => self.pass_fence(fence),
+                Stewarding::Fence(fence) => self.hold_fence(fence),
                 // Whoever proposed it looks again.
                 Stewarding::Propose(command) => {
                     let _ = self.log.propose(&Proposal::Decree(command));
                 }
                 Stewarding::Tell(order) => self.add_news(News::Election(order)),
+            }
+        }
+        for fence in core::mem::take(&mut self.fences) {
+            if self.is_due(&fence) {
+                self.pass_fence(fence);
+            } else {
+                self.fences.push(fence);
             }
         }
     }
@@ -131,8 +138,25 @@ impl ControlShard {
         }
     }
 
-    /// To the core that hosts the shard; one that does not run answers nothing.
-    fn pass_fence(&mut self, fence: replication::control_message::Fence) {
+    /// A fence that is asked again takes the place of the one before.
+    fn hold_fence(&mut self, fence: Fence) {
+        let is_same =
+            |other: &Fence| (other.shard, &other.promises) == (fence.shard, &fence.promises);
+        self.fences.retain(|other| other.term == fence.term && !is_same(other));
+        self.fences.push(fence);
+    }
+
+    /// Whether the shard knows what the fence is about, and that its own boot may speak: what it says
+    /// before that counts as unproven, and it would not be asked again.
+    fn is_due(&self, fence: &Fence) -> bool {
+        let shard = usize::from(fence.shard.0);
+        let Some(ShardProgress::Booting(booted)) = self.shards.get(shard) else { return false };
+        let core = self.homes[shard].and_then(|core| self.cores.get(usize::from(core.0)));
+        core.is_some_and(|core| fence.index.max(*booted) <= core.applied)
+    }
+
+    /// To the core that hosts the shard.
+    fn pass_fence(&mut self, fence: Fence) {
         let shard = fence.shard;
         let Some(to) = self.homes.get(usize::from(shard.0)).copied().flatten() else { return };
         let token = u64::from(fence.term.0);

@@ -86,6 +86,8 @@ impl Script {
                 vec![Mail::Applied { core: CoreId(0), version }]
             }
             Mail::Fence { shard, token, promises } => {
+                let known = self.state.as_ref().and_then(|state| state.shard(self.at).ok()?.boot);
+                assert_eq!(known, Some(self.boot), "a shard is asked once its boot is known to it");
                 let answers = promises.iter().filter_map(|one| self.promise(*one)).collect();
                 let fenced = Fenced { token, seq: Seq(1), boot: self.boot, answers };
                 vec![Mail::Replica { shard, event: Event::Fenced(fenced) }]

@@ -383,11 +383,20 @@ impl ClusterWorld {
             let ready = node.process().map(|process| process.control.readiness());
             format!("{}: {ready:?}", node.id)
         });
+        let logs = self.nodes.iter().flat_map(|node| {
+            let engines = node.process().into_iter().flat_map(|process| process.engines());
+            engines.flat_map(move |(shard, engine)| {
+                let views = self.partitions.iter().map(move |id| (*id, engine.replica(*id)));
+                let views = views.filter_map(|(id, view)| Some((id, view?)));
+                views.map(move |(id, view)| format!("{}/{shard} {id}: {view:?}\n", node.id))
+            })
+        });
+        let logs: String = logs.collect();
         let state = self.state();
         let partitions = state.iter().flat_map(|state| state.topics().iter());
         let partitions: Vec<_> = partitions.flat_map(|topic| &topic.partitions).collect();
         format!(
-            "{:?}; idle {}; {partitions:?}; looked {:?}",
+            "{:?}; idle {}; {partitions:?}; looked {:?}\n{logs}",
             nodes.collect::<Vec<_>>(),
             self.clients.is_idle(),
             self.looked

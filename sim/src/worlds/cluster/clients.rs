@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base::{BrokerTime, Instant, NodeId, Offset, PartitionId, Piece};
+use base::{Instant, NodeId, Now, Offset, PartitionId, Piece};
 use net::ErrorCode;
 use shard::{Answer, Ask, Fetched, Produced, Ticket};
 
@@ -109,8 +109,7 @@ impl Clients {
     /// A producer makes a batch if it may, or a consumer reads on.
     pub(super) fn step(
         &mut self,
-        now: Instant,
-        wall: BrokerTime,
+        now: Now,
         knobs: &Knobs,
         random: &mut Random,
         bytes_max: u64,
@@ -124,12 +123,12 @@ impl Clients {
             let has_order = producer.is_idempotent() && *is_known;
             let most = if has_order { knobs.pipeline as usize } else { 1 };
             if producer.outstanding() < most && producer.next_to_send().is_none() {
-                producer.make(ledger, random, knobs, wall, bytes_max);
+                producer.make(ledger, random, knobs, now.wall, bytes_max);
             }
-            return self.push(now, index, trace);
+            return self.push(now.mono, index, trace);
         }
         let index = random.below(self.readers.len() as u64) as usize;
-        self.read(now, index, random).into_iter().collect()
+        self.read(now.mono, index, random).into_iter().collect()
     }
 
     /// Sends all that has no answer.
@@ -283,8 +282,8 @@ impl Clients {
                 trace.say(now, "refused", format_args!("{id:?}: {code:?}"));
                 self.producers[supplier].rests_until = rests_until;
                 let is_first = self.producers[supplier].producer.is_first(id);
-                if !is_passing(code) && !(code == ErrorCode::OutOfOrderSequenceNumber && !is_first)
-                {
+                let is_early = code == ErrorCode::OutOfOrderSequenceNumber && !is_first;
+                if !is_passing(code) && !is_early {
                     let what = format!("{id:?} of {supplier} was refused: {code}");
                     return Err(Violation::new(Checker::Once, what));
                 }

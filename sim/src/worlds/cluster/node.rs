@@ -358,6 +358,7 @@ pub(super) fn blueprint(
             request_bytes_max: 8 << 20,
             fetch_bytes_max: 1 << 20,
             peering: Some(peering),
+            groups: Default::default(),
             seed: 0,
         },
         engines,

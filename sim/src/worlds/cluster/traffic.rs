@@ -54,14 +54,8 @@ impl ClusterWorld {
     pub(super) fn step_clients(&mut self, host: &mut Host) {
         let now = host.now();
         let data = self.knobs.segment_pages.max(32) * 4096 / 4;
-        let asked = self.clients.step(
-            now.mono,
-            now.wall,
-            &self.knobs,
-            &mut self.random,
-            data / 3,
-            &mut host.trace,
-        );
+        let asked =
+            self.clients.step(now, &self.knobs, &mut self.random, data / 3, &mut host.trace);
         self.send(now.mono, asked);
     }
 
@@ -236,6 +230,10 @@ impl ClusterWorld {
     pub(super) fn carry_wishes(&mut self, host: &mut Host, index: usize) -> Result<(), Violation> {
         let now = host.now();
         let Some(life) = self.nodes[index].life() else { return Ok(()) };
+        while let Some(news) = self.nodes[index].untouched().and_then(|own| own.control.poll_news())
+        {
+            host.say("news", format_args!("of {}: {news:?}", life.0));
+        }
         loop {
             let node = &mut self.nodes[index];
             let Some(process) = node.untouched() else { return Ok(()) };
