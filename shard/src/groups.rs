@@ -22,6 +22,7 @@ pub mod mutant;
 mod offsets;
 mod rebalance;
 mod record;
+mod refusals;
 mod seat;
 pub mod settings;
 mod subscription;
