@@ -8,6 +8,7 @@ mod driver;
 mod http;
 mod links;
 mod metrics;
+mod news;
 mod pages;
 mod wake;
 

@@ -15,7 +15,9 @@ use shard::{ControlShard, Mail};
 use super::bell::Bell;
 use super::disk::Disk;
 use super::links::{LinkEvent, Links};
+use super::news;
 use crate::clock;
+use crate::output;
 use crate::serve::Event;
 use crate::serve::watched::Watch;
 
@@ -154,6 +156,11 @@ impl Driver {
             }
         }
         self.boxes.wake();
+        while let Some(news) = shard.poll_news() {
+            if let Some(text) = news::sentence(&shard.state(), &news) {
+                output::note(format_args!("{text}"));
+            }
+        }
     }
 
     /// Tells the main thread once that clients are served, and once that they cannot be.

@@ -7,6 +7,7 @@
 //! ```
 //! The nodes are those of a demo on this machine: their processes are signalled and started again.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -192,7 +193,7 @@ impl Event {
 }
 
 fn create(args: &FailoverArgs, topic: &str) -> Result<(), Failure> {
-    let mut cluster = Cluster::connect(&args.nodes, PATIENCE)?;
+    let mut cluster = Cluster::connect(&args.nodes, GIVE_UP)?;
     match admin::create_topic(&mut cluster, topic, Some(1), Some(3), &[]) {
         Ok(()) | Err(ClientError::Refused { code: ErrorCode::TopicAlreadyExists, .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -273,6 +274,8 @@ fn revive(args: &FailoverArgs, node: i32, children: &mut Vec<Child>) -> Result<(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // It outlives this command, and the terminal's hanging up.
+        .process_group(0)
         .spawn()
         .map_err(failed)?;
     children.push(child);

@@ -68,6 +68,10 @@ impl Overview {
                 list(&partition.replicas)
             ));
         }
+        let is_known = |id: &i32| self.nodes.iter().any(|node| node.broker.id == *id);
+        for id in self.voters.iter().filter(|id| self.is_node_view() && !is_known(id)) {
+            problems.push(format!("node {id}, a voter of the cluster log, is gone"));
+        }
         for node in self.nodes.iter().filter(|node| !node.answers) {
             let Broker { id, address, .. } = &node.broker;
             problems.push(format!("node {id} does not answer at {address}"));
@@ -80,6 +84,11 @@ impl Overview {
             }
         }
         problems
+    }
+
+    /// In the core view brokers are shards, whose ids are beyond those of nodes.
+    fn is_node_view(&self) -> bool {
+        self.nodes.iter().all(|node| node.broker.id < 1000)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -162,6 +171,9 @@ mod tests {
         assert!(overview(Some(0), &[0, 1, 2], [true; 3]).problems().is_empty());
         let problems = overview(Some(0), &[0, 2], [true, false, true]).problems();
         assert_eq!(problems, ["node 1 does not answer at host:1", "t-0 is not in sync on 1"]);
+        let mut gone = overview(Some(0), &[0, 1, 2], [true; 3]);
+        gone.nodes.remove(1);
+        assert_eq!(gone.problems(), ["node 1, a voter of the cluster log, is gone"]);
         let problems = overview(None, &[], [true; 3]).problems();
         assert!(
             problems.len() == 1 && problems[0].starts_with("t-0 has no leader"),
