@@ -296,6 +296,7 @@ impl Machine for Core {
         if !self.stopping {
             for shard in &mut self.shards {
                 shard.retry_held(now);
+                shard.take_up_appends(now);
             }
             self.continue_applying(now);
             self.resume_stalled(now);

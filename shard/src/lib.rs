@@ -16,6 +16,7 @@ mod core;
 mod deadlines;
 mod engine_log;
 pub mod groups;
+mod held;
 mod job;
 mod layout;
 mod loss;

@@ -8,8 +8,7 @@
 //!                               EngineLog (the engine)
 //! ```
 //! A shard without replicated partitions has none of this. Batches of a leader leave as they lie in
-//! the tail, pinned behind an encoded header. While a partition is handed over its clients are told
-//! to look for the leader again: they are not relayed yet.
+//! the tail, pinned behind an encoded header.
 
 use std::collections::VecDeque;
 
@@ -28,7 +27,7 @@ use crate::committing::{Committing, DETECTION, Prospect, Waiting};
 use crate::core::is_replicated;
 use crate::engine_log::EngineLog;
 use crate::metrics::LedMetrics;
-use crate::shard::Shard;
+use crate::shard::{Shard, Unplaced};
 use crate::succession::Successions;
 
 /// See the module's description.
@@ -166,20 +165,21 @@ impl Shard {
         self.wake_strangers();
     }
 
-    /// A line to another shard has opened. False if this shard has no use for it.
+    /// A line to another shard has opened. That may be known there before this shard hears what it
+    /// is to hold.
     pub(crate) fn line_opened(
         &mut self,
         now: Now,
+        own: Leader,
         (peer, boot): (Placement, Boot),
         direction: Direction,
         stream: StreamId,
-    ) -> bool {
-        let Some(replicas) = &mut self.replicas else { return false };
+    ) {
+        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
         match direction {
             Direction::Out => replicas.set.stream_up(now, peer, boot, stream),
             Direction::In => replicas.set.accepted(now, peer, boot, stream),
         }
-        true
     }
 
     pub(crate) fn line_closed(&mut self, peer: Placement, direction: Direction, stream: StreamId) {
@@ -234,23 +234,37 @@ impl Shard {
         now: Now,
         id: PartitionId,
         all: bool,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<(), Unplaced> {
         let Some(replicas) = &mut self.replicas else { return Ok(()) };
         match replicas.set.standing(id) {
             Standing::Stranger => return Ok(()),
             Standing::Leads { .. } => {}
-            Standing::HandsOver { .. } | Standing::Superseded { .. } | Standing::Follows => {
-                return Err(ErrorCode::NotLeaderOrFollower);
+            Standing::HandsOver { .. } => return Err(Unplaced::HandedOver),
+            Standing::Superseded { .. } | Standing::Follows => {
+                return Err(Unplaced::Refused(ErrorCode::NotLeaderOrFollower));
             }
         }
         let heard = replicas.set.quorum_heard_at(now, id).unwrap_or_default();
-        let (set, log) = replicas.parts(&mut self.engine);
-        if heard == Instant::default() || now.mono < heard.plus(DETECTION) {
-            // Nobody was heard yet: the reign is young, or nobody is there.
-            let enough = !all || set.has_insync_min(now, &log, id);
-            return if enough { Ok(()) } else { Err(ErrorCode::NotEnoughReplicas) };
+        if heard.plus(DETECTION) <= now.mono {
+            // Only this makes clients look for the leader again: there may be another.
+            return Err(Unplaced::Refused(ErrorCode::NotLeaderOrFollower));
         }
-        Err(ErrorCode::NotLeaderOrFollower)
+        let (set, log) = replicas.parts(&mut self.engine);
+        // The followers of a new leader have had no time to join it.
+        let enough = !all || set.is_opening(id) || set.has_insync_min(now, &log, id);
+        if enough { Ok(()) } else { Err(Unplaced::Refused(ErrorCode::NotEnoughReplicas)) }
+    }
+
+    /// Whether this shard leads the partition and cannot tell yet what is committed.
+    pub(crate) fn is_opening(&self, id: PartitionId) -> bool {
+        self.replicas.as_ref().is_some_and(|replicas| replicas.set.is_opening(id))
+    }
+
+    /// Whether the partition takes nothing here any more, and its successor does not lead yet.
+    pub(crate) fn is_handing_over(&self, id: PartitionId) -> bool {
+        let hands_over =
+            |replicas: &Replicas| matches!(replicas.set.standing(id), Standing::HandsOver { .. });
+        self.replicas.as_deref().is_some_and(hands_over)
     }
 
     pub(crate) fn waiting_for_quorum(&self) -> usize {

@@ -5,7 +5,7 @@
 //!                 ├──▶ waits for its frame      (gated: Produce, DeleteRecords)
 //!                 ├──▶ waits for a disk read    (reading: Fetch)
 //!                 ├──▶ waits for records        (watches)
-//!                 └──▶ waits for journal room   (held)
+//!                 └──▶ waits for journal room or a leader (held)
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +22,7 @@ use replication::Topic;
 use crate::ack_times::AckTimes;
 use crate::ask::{Answer, Ask, Fetched, Produced};
 use crate::commit::{CommitProof, DurableSeq};
-use crate::committing::Waiting;
+use crate::held::{Adjourned, Held};
 use crate::mail::Asker;
 use crate::metrics::ShardMetrics;
 use crate::refusal;
@@ -41,7 +41,9 @@ pub(crate) struct Shard {
     awaiting: VecDeque<(Seq, ConnId)>,
     pub(crate) watches: Watches,
     /// Appends that found no room in the journal, in arrival order.
-    held: VecDeque<Held>,
+    pub(crate) held: VecDeque<Held>,
+    /// What waits for another leader, or for a reign to be opened.
+    pub(crate) adjourned: Adjourned,
     /// Fetches that wait for the disk.
     reading: Vec<(ReadToken, Asker, PartitionId)>,
     pub(crate) answers: VecDeque<(Asker, Answer)>,
@@ -52,16 +54,6 @@ pub(crate) struct Shard {
     pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
     /// The phase that the control core was last told.
     pub(crate) told: Option<Phase>,
-}
-
-/// An append that waits for room in the journal.
-#[derive(Debug)]
-struct Held {
-    to: Asker,
-    partition: PartitionId,
-    batch: Vec<u8>,
-    /// The producer wants a quorum.
-    all: bool,
 }
 
 /// Where an append went.
@@ -78,11 +70,13 @@ pub(crate) struct Placed {
 pub(crate) enum Unplaced {
     /// The journal has no room at this moment: it is to wait.
     NoRoom,
+    /// The partition is being handed over: it is to wait for the successor.
+    HandedOver,
     Refused(ErrorCode),
 }
 
 /// An answer now, none yet, or a refusal.
-type Settled = Result<Option<Answer>, ErrorCode>;
+pub(crate) type Settled = Result<Option<Answer>, ErrorCode>;
 
 /// Kafka's names for ends, in place of a time.
 const LATEST: i64 = -1;
@@ -104,6 +98,7 @@ impl Shard {
             awaiting: VecDeque::new(),
             watches: Watches::default(),
             held: VecDeque::new(),
+            adjourned: Adjourned::default(),
             reading: Vec::new(),
             answers: VecDeque::new(),
             spans: Vec::new(),
@@ -120,7 +115,7 @@ impl Shard {
             engine: self.engine.metrics(),
             ack_times: *self.times.histogram(),
             gated: self.gated.len() + self.awaiting.len() + self.waiting_for_quorum(),
-            held: self.held.len(),
+            held: self.held.len() + self.adjourned.len(),
             reading: self.reading.len(),
             watches: self.watches.len(),
             led: self.led_metrics(now),
@@ -167,6 +162,10 @@ impl Shard {
                 self.hold_or_append(now, Held { to, partition: id, batch, all })
             }
             Ask::Watch { from, until } => Ok(self.watch(to, id, from, until)),
+            Ask::Fetch { .. } | Ask::ListOffset { .. } if self.is_opening(id) => {
+                self.adjourn_read(now, to, id, ask);
+                Ok(None)
+            }
             _ if self.check_leads(id).is_err() => Err(ErrorCode::NotLeaderOrFollower),
             Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
                 .check_epoch(id, known_epoch)
@@ -207,14 +206,14 @@ impl Shard {
         self.append_now(now, id, batch, all)
     }
 
-    fn append_now(
+    pub(crate) fn append_now(
         &mut self,
         now: Now,
         id: PartitionId,
         batch: Batch<'_>,
         all: bool,
     ) -> Result<Placed, Unplaced> {
-        self.check_quorum(now, id, all).map_err(Unplaced::Refused)?;
+        self.check_quorum(now, id, all)?;
         let appended = self.engine.append(now, id, batch).map_err(|error| match error {
             AppendError::Busy => Unplaced::NoRoom,
             error => Unplaced::Refused(refusal::append(&error)),
@@ -248,16 +247,16 @@ impl Shard {
         self.times.durable(now.mono, self.engine.durable_seq());
         self.advance_committed();
         self.settle_replicas(now);
+        self.take_up_reads(now);
         self.open_gates();
         self.answer_reads(now);
         self.watches.expire(now.mono);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.engine.next_timeout(), self.watches.next_end(), self.replicas_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.engine.next_timeout(), self.watches.next_end()];
+        let others = [self.replicas_timeout(), self.adjourned.next_end()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// A halted partition takes no epoch of its new start: readers come with one that it never opened.
@@ -273,65 +272,6 @@ impl Shard {
                 Err(ErrorCode::UnknownLeaderEpoch)
             }
             Some(_) | None => Ok(()),
-        }
-    }
-
-    fn hold_or_append(&mut self, now: Now, held: Held) -> Settled {
-        if self.is_holding() {
-            self.held.push_back(held);
-            return Ok(None);
-        }
-        match self.append_held(now, held) {
-            Ok(None) => Ok(None),
-            Ok(Some(held)) => {
-                self.held.push_back(held);
-                Ok(None)
-            }
-            Err(code) => Err(code),
-        }
-    }
-
-    /// Appends what waited for room, as far as there is.
-    pub(crate) fn retry_held(&mut self, now: Now) {
-        for _ in 0..self.held.len() {
-            let Some(held) = self.held.pop_front() else { return };
-            let to = held.to;
-            match self.append_held(now, held) {
-                Ok(None) => {}
-                Ok(Some(held)) => return self.held.push_front(held),
-                Err(code) => self.answers.push_back((to, Answer::Failed(code))),
-            }
-        }
-    }
-
-    /// Appends and gates the answer; gives the batch back if there is no room.
-    fn append_held(&mut self, now: Now, held: Held) -> Result<Option<Held>, ErrorCode> {
-        let batch = Batch::parse(&held.batch).map_err(|_| ErrorCode::CorruptMessage)?;
-        match self.append_now(now, held.partition, batch, held.all) {
-            Ok(placed) => {
-                self.await_placed(now, held.partition, (held.to, held.all), placed);
-                Ok(None)
-            }
-            Err(Unplaced::NoRoom) => Ok(Some(held)),
-            Err(Unplaced::Refused(code)) => Err(code),
-        }
-    }
-
-    /// Answers whoever appended when that is committed, or durable if that is enough.
-    pub(crate) fn await_placed(
-        &mut self,
-        now: Now,
-        id: PartitionId,
-        (to, all): (Asker, bool),
-        placed: Placed,
-    ) {
-        let Placed { seq, produced, replicated } = placed;
-        match replicated.filter(|_| all) {
-            Some((epoch, end)) => {
-                let since = now.mono;
-                self.await_quorum(id, Waiting { epoch, end, since, to, produced });
-            }
-            None => self.gate(seq, to, Answer::Produced(produced)),
         }
     }
 
@@ -467,7 +407,7 @@ impl Shard {
         Ok(None)
     }
 
-    fn gate(&mut self, seq: Seq, to: Asker, answer: Answer) {
+    pub(crate) fn gate(&mut self, seq: Seq, to: Asker, answer: Answer) {
         let at = self.gated.partition_point(|(waiting, ..)| *waiting <= seq);
         self.gated.insert(at, (seq, to, answer));
     }

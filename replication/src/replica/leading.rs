@@ -10,6 +10,8 @@ use crate::Placement;
 #[derive(Debug)]
 pub(super) struct Leading {
     pub epoch: Epoch,
+    /// When it began: its followers have had no time to answer before.
+    pub since: Instant,
     /// The log end when it began.
     pub start: Offset,
     /// The frame of the epoch's opening.

@@ -39,6 +39,8 @@ pub struct ReplicaSet {
     pub(super) table: Table,
     pub(super) outbound: BTreeMap<Placement, Outbound>,
     pub(super) inbound: BTreeMap<Placement, Inbound>,
+    /// When followers were last heard whose stream is gone.
+    pub(super) lost: BTreeMap<Placement, Instant>,
     pub(super) fences: Fences,
     /// Assigned to lead, and the log had no room for the opening.
     unopened: Vec<usize>,
@@ -61,6 +63,7 @@ impl ReplicaSet {
             table: Table::new(),
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            lost: BTreeMap::new(),
             fences: Fences::default(),
             unopened: Vec::new(),
             opening: Vec::new(),
@@ -153,6 +156,7 @@ impl ReplicaSet {
         };
         replica.role = Role::Leader(Leading {
             epoch,
+            since: now.mono,
             start: view.log_end.0,
             open_seq,
             is_open: false,
@@ -208,7 +212,9 @@ impl ReplicaSet {
         if self.outbound.get(&to).is_none_or(|own| own.id != stream) {
             return;
         }
-        self.outbound.remove(&to);
+        if let Some(stream) = self.outbound.remove(&to) {
+            self.lost.insert(to, stream.heard_at);
+        }
         for slot in self.table.slots() {
             let leading = self.table.get_mut(slot).and_then(Replica::leading_mut);
             if let Some(peer) = leading.and_then(|leading| leading.peer(to)) {

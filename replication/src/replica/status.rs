@@ -103,18 +103,28 @@ impl ReplicaSet {
         replica.assignment.config.quorum_of(replica.assignment.insync_min, insync).is_some()
     }
 
-    /// When a quorum last said that it lives. A leader for whom that is longer ago than one
-    /// detection period has probably been deposed. `None` unless this shard leads.
+    /// When a quorum last said that it lives, or the reign began. A leader for whom that is longer
+    /// ago than one detection period has probably been deposed. `None` unless this shard leads.
     #[must_use]
     pub fn quorum_heard_at(&self, now: Now, id: PartitionId) -> Option<Instant> {
         let replica = self.table.by_id(id)?;
-        replica.leading()?;
-        replica.assignment.config.quorum_of(1, |placement| {
+        let since = replica.leading()?.since;
+        let heard = replica.assignment.config.quorum_of(1, |placement| {
             if placement == self.me {
                 return Some(now.mono);
             }
-            Some(self.outbound.get(&placement).map_or(Instant(0), |stream| stream.heard_at))
-        })
+            let stream = self.outbound.get(&placement).map(|stream| stream.heard_at);
+            Some(stream.or_else(|| self.lost.get(&placement).copied()).unwrap_or_default())
+        });
+        Some(heard.unwrap_or_default().max(since))
+    }
+
+    /// Whether this shard leads the partition and no quorum has opened its epoch yet: what is known
+    /// to be committed may be less than what the leader before had told.
+    #[must_use]
+    pub fn is_opening(&self, id: PartitionId) -> bool {
+        let leading = self.table.by_id(id).and_then(|replica| replica.leading());
+        leading.is_some_and(|leading| !leading.is_open)
     }
 
     /// When this shard last heard which boots of other shards: what PreFence asks.

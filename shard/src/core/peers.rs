@@ -110,8 +110,10 @@ impl Core {
         }
         let line = self.peers.get_mut(conn).expect("it is being heard");
         (line.peer, line.stream, line.is_open) = (Some(peer.from), peer.stream, true);
-        let own = self.shard_mut(shard).expect("lines are of own shards");
-        own.line_opened(now, (peer.from, peer.boot), direction, peer.stream)
+        let Some(own) = self.own_leader(shard) else { return false };
+        let shard = self.shard_mut(shard).expect("lines are of own shards");
+        shard.line_opened(now, own, (peer.from, peer.boot), direction, peer.stream);
+        true
     }
 
     /// A send to a peer ended.

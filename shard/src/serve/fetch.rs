@@ -158,7 +158,7 @@ impl Core {
     /// Writes the answer and fills it with the records found.
     pub(super) fn write_fetched(&mut self, job: &mut Job, view: &RequestView<'_>) -> Vec<Piece> {
         let listener = job.listener;
-        let redirects = Redirects { state: &self.state, listener };
+        let redirects = Redirects { state: &self.state, node: self.layout.node, listener };
         write_response(&mut self.out, job, view, &redirects);
         let mut body = self.pool.pieces();
         let mut records = job.parts.iter_mut().filter_map(|part| match part {

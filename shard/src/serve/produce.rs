@@ -122,7 +122,7 @@ impl Core {
                     walk.frame = Some((home.shard, last));
                     return Ok(Part::Answered(Answer::Produced(produced)));
                 }
-                Err(Unplaced::NoRoom) => {}
+                Err(Unplaced::NoRoom | Unplaced::HandedOver) => {}
                 Err(Unplaced::Refused(code)) => return Err(code),
             }
         }
@@ -173,7 +173,7 @@ impl Core {
         view: &RequestView<'_>,
         parts: &[Part],
     ) {
-        let redirects = Redirects { state: &self.state, listener };
+        let redirects = Redirects { state: &self.state, node: self.layout.node, listener };
         write_response(&mut self.out, to, view, parts, &redirects);
     }
 }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use base::{Epoch, Listener};
+use base::{Epoch, Listener, NodeId};
 use net::ErrorCode;
 use net::api::{fetch, produce};
-use replication::{ClusterState, Topic};
+use replication::{ClusterState, Placement, Topic};
 
 use crate::brokers::{Broker, broker_id, brokers, reachable_leader};
 use crate::job::Part;
@@ -15,6 +15,8 @@ use crate::job::Part;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Redirects<'a> {
     pub(crate) state: &'a ClusterState,
+    /// The own one.
+    pub(crate) node: NodeId,
     pub(crate) listener: Listener,
 }
 
@@ -34,13 +36,26 @@ impl<'a> Redirects<'a> {
         index: i32,
         part: &Part,
     ) -> Option<Leader> {
-        if !matches!(part.refusal()?, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)
-        {
+        let code = part.refusal()?;
+        if !matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
             return None;
         }
         let partition = topic?.partitions.get(usize::try_from(index).ok()?)?;
-        let id = broker_id(self.listener, reachable_leader(self.state, partition)?);
-        Some(Leader { id, epoch: partition.epoch })
+        let leader = reachable_leader(self.state, partition)?;
+        if code == ErrorCode::NotLeaderOrFollower && self.stands_for(leader) {
+            // It was asked, and knows better than the state here that it does not lead any more.
+            return None;
+        }
+        Some(Leader { id: broker_id(self.listener, leader), epoch: partition.epoch })
+    }
+
+    /// Whether who asks this listener asks that shard.
+    fn stands_for(&self, shard: Placement) -> bool {
+        let is_its = match self.listener {
+            Listener::Node => true,
+            Listener::Core(own) | Listener::Peer(own) => own == shard.shard,
+        };
+        shard.node == self.node && is_its
     }
 
     /// The brokers of `leaders`, each once.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use base::batch::BatchBuilder;
 use base::{
-    Arena, BrokerTime, ConnId, CoreId, Input, Instant, IoError, Listener, Machine, NodeId, Now,
-    Offset, Output, Page, PageMemory, PartitionId, Piece, Send, ShardId, TopicNumber,
+    Arena, BrokerTime, ConnId, CoreId, Epoch, Input, Instant, IoError, Listener, Machine, NodeId,
+    Now, Offset, Output, Page, PageMemory, PartitionId, Piece, Send, ShardId, TopicNumber,
 };
 use engine::journal::JournalConfig;
 use engine::{Engine, EngineConfig};
@@ -16,8 +16,8 @@ use replication::command::NodeRegistered;
 use replication::link::Secret;
 use replication::replica::Event;
 use replication::{
-    Boot, Chosen, ClusterState, Command, Leader, NewPartitions, Opened, Place, Placement, Proposal,
-    Uuid, Voters,
+    Boot, CaughtUp, Chosen, ClusterState, Command, HandOver, Leader, NewPartitions, Opened, Place,
+    Placement, Proposal, Uuid, Voters,
 };
 use shard::{
     Address, Answer, Ask, Asker, Core, CoreSettings, Layout, Mail, Peering, Produced, Ticket,
@@ -35,6 +35,8 @@ const CONTROL_PORT: u16 = 10_000;
 /// One node: a core with one shard, or nothing while it is down.
 struct Host {
     disk: Disk,
+    /// The disk was replaced so often.
+    wiped: u64,
     core: Option<Core>,
     boot: Option<Boot>,
     conns: u32,
@@ -77,11 +79,11 @@ fn control_address(node: usize) -> SocketAddr {
 impl Cluster {
     /// Three nodes that have booted and hold the replicas of one partition, led by node 0.
     pub(crate) fn new() -> Self {
-        Self::of("t")
+        Self::of("t", &[])
     }
 
-    /// The same, of a topic with this name.
-    pub(crate) fn of(topic: &str) -> Self {
+    /// The same, of a topic with this name and these settings.
+    pub(crate) fn of(topic: &str, configs: &[(&str, &str)]) -> Self {
         let mut cluster = Self {
             hosts: Vec::new(),
             state: ClusterState::new(CLUSTER),
@@ -96,7 +98,13 @@ impl Cluster {
         let voters = Voters::default();
         cluster.agree(&Command::ClusterFormed { cluster: CLUSTER, feature_level: 1, voters });
         for node in 0..3 {
-            cluster.hosts.push(Host { disk: Disk::default(), core: None, boot: None, conns: 0 });
+            cluster.hosts.push(Host {
+                disk: Disk::default(),
+                wiped: 0,
+                core: None,
+                boot: None,
+                conns: 0,
+            });
             cluster.agree(&Command::NodeRegistered(NodeRegistered {
                 node: NodeId(node as u16),
                 shards: 1,
@@ -114,7 +122,7 @@ impl Cluster {
             uuid: Uuid([3; 16]),
             partitions: NewPartitions::At(vec![places]),
             replication_factor: None,
-            configs: Vec::new(),
+            configs: configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         };
         let command = cluster.state.plan(&topic).expect("it is in order");
         cluster.agree(&command);
@@ -125,7 +133,7 @@ impl Cluster {
     /// Starts a node on its disk and waits until it has booted and serves.
     pub(crate) fn start(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        let mut journal = JournalConfig::new(SHARD, 100 + node as u64);
+        let mut journal = JournalConfig::new(SHARD, 100 + node as u64 + 1_000 * host.wiped);
         journal.segment_bytes = 256 << 10;
         journal.frame_max_bytes = 64 << 10;
         let config =
@@ -177,6 +185,18 @@ impl Cluster {
         }
     }
 
+    /// The node, which is down, gets an empty disk.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        host.disk = Disk::default();
+        host.wiped += 1;
+    }
+
+    /// Changes a byte of the node's journal wherever `value` stands: true if it does.
+    pub(crate) fn damage(&mut self, node: usize, value: &[u8]) -> bool {
+        self.hosts[node].disk.damage(value)
+    }
+
     pub(crate) fn agree(&mut self, command: &Command) {
         let index = self.state.version().next();
         self.state.apply(index, command).expect("it is in order");
@@ -201,18 +221,26 @@ impl Cluster {
 
     /// Node `node` is taken for dead, and `next` is chosen among those who answer a fence.
     pub(crate) fn fail_over(&mut self, node: usize, next: usize) {
-        let boot = self.hosts[node].boot.expect("it has booted");
+        let others: Vec<usize> = (0..3).filter(|other| *other != node).collect();
+        self.fail_over_among(node, next, &others);
+    }
+
+    pub(crate) fn fail_over_among(&mut self, node: usize, next: usize, others: &[usize]) {
+        let boot = self.boot_of(node);
         let fenced = Command::ShardFenced { node: NodeId(node as u16), shard: SHARD, boot };
         self.agree(&fenced);
         let epoch = self.partition().epoch;
-        let others: Vec<usize> = (0..3).filter(|other| *other != node).collect();
+        let answered = |cluster: &Self| {
+            let fenced = |event: &&(usize, Event)| matches!(event.1, Event::Fenced(_));
+            cluster.events.iter().filter(fenced).count()
+        };
+        let before = answered(self);
         for other in others {
             let promises = vec![(PARTITION, epoch)];
-            self.mail(other, Mail::Fence { shard: SHARD, token: 5, promises });
+            self.mail(*other, Mail::Fence { shard: SHARD, token: 5, promises });
         }
         self.run_until("the fences are answered", |cluster| {
-            let fenced = |event: &&(usize, Event)| matches!(event.1, Event::Fenced(_));
-            2 <= cluster.events.iter().filter(fenced).count()
+            before + others.len() <= answered(cluster)
         });
         self.choose(next);
     }
@@ -220,8 +248,7 @@ impl Cluster {
     /// The cluster log makes `next` the leader of the epoch that nobody leads.
     pub(crate) fn choose(&mut self, next: usize) {
         let partition = *self.partition();
-        let leader =
-            Leader { placement: at(next), boot: self.hosts[next].boot.expect("it has booted") };
+        let leader = Leader { placement: at(next), boot: self.boot_of(next) };
         let (epoch, config_version) = (partition.epoch, partition.config_version);
         let chosen = vec![Chosen { partition: PARTITION, epoch, leader, config_version }];
         self.agree(&Command::LeadersChosen { chosen });
@@ -343,15 +370,51 @@ impl Cluster {
                 self.hosts[node].boot = Some(Boot { journal, boot });
             }
             Mail::Replica { event, .. } => {
-                if let Event::Opened { partition, epoch } = event {
-                    let opened = vec![Opened { partition, epoch }];
-                    self.agree(&Command::EpochsOpened { opened });
-                }
+                self.heed(&event);
                 self.events.push((node, event));
             }
             Mail::Applied { .. } | Mail::Alive(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Agrees on what a leader says, unless that is old.
+    fn heed(&mut self, event: &Event) {
+        let command = match *event {
+            Event::Opened { partition, epoch } => {
+                Command::EpochsOpened { opened: vec![Opened { partition, epoch }] }
+            }
+            Event::CaughtUp { partition, epoch, replica, boot } => {
+                let caught_up = vec![CaughtUp { partition, epoch, replica, boot }];
+                Command::ReplicasCaughtUp { caught_up }
+            }
+            _ => return,
+        };
+        let index = self.state.version().next();
+        let _ = self.state.apply(index, &command);
+    }
+
+    /// The cluster log asks the leader to hand over to `to`.
+    pub(crate) fn want_hand_over(&mut self, to: usize) {
+        let epoch = self.partition().epoch;
+        let hand_overs = vec![HandOver { partition: PARTITION, epoch, to: at(to) }];
+        self.agree(&Command::HandOversWanted { hand_overs });
+        self.publish();
+    }
+
+    /// The cluster log makes `to` the next leader, to whom the present one has handed over.
+    pub(crate) fn hand_over(&mut self, to: usize) {
+        let partition = *self.partition();
+        let leader = Leader { placement: at(to), boot: self.boot_of(to) };
+        let epoch = Epoch(partition.epoch.0 + 1);
+        let config_version = partition.config_version;
+        let chosen = vec![Chosen { partition: PARTITION, epoch, leader, config_version }];
+        self.agree(&Command::LeadersHandedOver { chosen });
+        self.publish();
+    }
+
+    fn boot_of(&self, node: usize) -> Boot {
+        self.hosts[node].boot.expect("it has booted")
     }
 
     fn connect(&mut self, from: usize, to: SocketAddr) -> Result<ConnId, IoError> {

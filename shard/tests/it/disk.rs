@@ -38,6 +38,20 @@ impl Disk {
         }
     }
 
+    /// Changes a byte wherever `value` stands in any file: true if it does.
+    pub(crate) fn damage(&mut self, value: &[u8]) -> bool {
+        let mut found = false;
+        for bytes in self.files.values_mut() {
+            let stands = |at: &usize| bytes[*at..].starts_with(value);
+            let first =
+                |from: usize| (from..bytes.len()).find(|at| bytes[*at] == value[0] && stands(at));
+            let places: Vec<usize> = core::iter::successors(first(0), |at| first(at + 1)).collect();
+            found |= !places.is_empty();
+            places.into_iter().for_each(|at| bytes[at] ^= 1);
+        }
+        found
+    }
+
     fn write(&mut self, file: FileId, pos: u64, bytes: &[u8]) {
         let from = pos as usize;
         let file = self.files.get_mut(&file).expect("only files that exist are written");

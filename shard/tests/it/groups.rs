@@ -64,7 +64,7 @@ fn fetched(cluster: &mut Cluster, node: usize) -> i64 {
 
 #[test]
 fn acked_offsets_follow_the_coordinator_to_the_next_leader() {
-    let mut cluster = Cluster::of(replication::topic_name::OFFSETS);
+    let mut cluster = Cluster::of(replication::topic_name::OFFSETS, &[]);
     for offset in 1..=5 {
         insist(&mut cluster, 0, &commit(offset));
     }
@@ -80,7 +80,7 @@ fn acked_offsets_follow_the_coordinator_to_the_next_leader() {
 
 #[test]
 fn a_coordinator_without_its_quorum_acks_nothing() {
-    let mut cluster = Cluster::of(replication::topic_name::OFFSETS);
+    let mut cluster = Cluster::of(replication::topic_name::OFFSETS, &[]);
     insist(&mut cluster, 0, &commit(5));
     cluster.cut.push(0);
     let lonely = put(&mut cluster, 0, commit(9));

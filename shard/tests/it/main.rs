@@ -10,4 +10,6 @@ mod core;
 mod data_core;
 mod disk;
 mod groups;
+mod handing_over;
+mod rebuilding;
 mod replication;

@@ -57,6 +57,8 @@ fn one_follower_is_enough_and_none_is_not() {
     assert!(cluster.answer(question).is_none(), "it waits for a quorum");
     assert_eq!(committed(&cluster, 0), Offset(2));
     assert_eq!(cluster.produced(question), Err(ErrorCode::NotEnoughReplicasAfterAppend));
+    let question = cluster.produce(0, b"after a detection period another may lead");
+    assert_eq!(cluster.produced(question), Err(ErrorCode::NotLeaderOrFollower));
 
     // Its own word is enough at acks=1.
     cluster.start(1);
@@ -157,31 +159,53 @@ fn a_kafka_client_is_answered_when_a_quorum_holds_its_batch() {
     let mut cluster = Cluster::new();
     cluster.put(0, b"a");
     let conn = cluster.connect_client(0);
-    let records = batch(b"from a client");
-    let mut request = Outgoing::default();
-    let to = ReplyTo { version: 9, correlation_id: 4 };
-    request.request(
-        to,
-        None,
-        produce::Request {
-            transactional_id: None,
-            acks: -1,
-            timeout_ms: 1_000,
-            topic_data: [produce::TopicData {
-                name: "t",
-                partition_data: [produce::PartitionData {
-                    index: 0,
-                    records: Some(net::Records::Bytes(&records)),
-                }],
-            }],
-        },
-    );
+    let request = produce_request(&batch(b"from a client"), -1);
     cluster.cut.extend([1, 2]);
-    cluster.client_sends(0, conn, request.bytes());
+    cluster.client_sends(0, conn, &request);
     cluster.run(20);
     assert_eq!(cluster.engine(0).log_end(PARTITION), Some(LogEnd(Offset(2))));
     assert!(!cluster.received.contains_key(&(0, conn.slot)), "no quorum has it");
     cluster.heal();
     cluster.run_until("it is answered", |cluster| cluster.received.contains_key(&(0, conn.slot)));
     assert_eq!(committed(&cluster, 0), Offset(2));
+}
+
+#[test]
+fn a_topic_may_want_more_replicas_than_a_majority() {
+    let mut cluster = Cluster::of("t", &[("min.insync.replicas", "3")]);
+    cluster.put(0, b"a");
+    cluster.run(20);
+    let question = cluster.produce(0, b"b");
+    cluster.cut.push(2);
+    cluster.run(50);
+    assert_eq!(committed(&cluster, 0), Offset(2), "a majority is enough for readers");
+    assert!(cluster.answer(question).is_none(), "but not for the producer");
+    cluster.heal();
+    assert_eq!(cluster.produced(question), Ok(Offset(1)));
+    cluster.kill(2);
+    let question = cluster.produce(0, b"c");
+    assert_eq!(cluster.produced(question), Err(ErrorCode::NotEnoughReplicas));
+    let question = cluster.ask(0, Ask::Produce { batch: batch(b"d"), all: false });
+    assert_eq!(cluster.produced(question), Ok(Offset(2)));
+}
+
+#[test]
+fn who_wants_no_answer_gets_none_and_its_record_is_replicated() {
+    let mut cluster = Cluster::new();
+    cluster.put(0, b"a");
+    let conn = cluster.connect_client(0);
+    cluster.client_sends(0, conn, &produce_request(&batch(b"b"), 0));
+    cluster.run_until("all hold it", |cluster| log_ends(cluster) == [2, 2, 2]);
+    assert!(!cluster.received.contains_key(&(0, conn.slot)));
+}
+
+fn produce_request(records: &[u8], acks: i16) -> Vec<u8> {
+    let mut request = Outgoing::default();
+    let to = ReplyTo { version: 9, correlation_id: 4 };
+    let partition_data =
+        [produce::PartitionData { index: 0, records: Some(net::Records::Bytes(records)) }];
+    let topic_data = [produce::TopicData { name: "t", partition_data }];
+    let body = produce::Request { transactional_id: None, acks, timeout_ms: 1_000, topic_data };
+    request.request(to, None, body);
+    request.bytes().to_vec()
 }
