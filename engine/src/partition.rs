@@ -201,6 +201,19 @@ impl Partition {
         self.halt.map_or(self.committed.0, |halt| halt.from.min(self.committed.0))
     }
 
+    /// The log start, or a batch's start before it that is still held: deletion takes records, and may
+    /// end within a batch. All from there on is of the reigns in the history.
+    pub(crate) fn first_batch(&self) -> Offset {
+        let start = self.log_start.0;
+        let reign = self.history.reigns().first().map_or(start, |reign| reign.start);
+        let in_tail = || self.tail.find(start).and_then(|index| self.tail.run(index));
+        let held = match self.stored.at_or_behind(start) {
+            Some(extent) => extent.base,
+            None => in_tail().map_or(start, |run| run.base),
+        };
+        held.max(reign).min(start)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.stored.bytes() + self.tail.bytes()
     }

@@ -68,7 +68,8 @@ impl Store {
     ) -> Result<Read, ReadError> {
         let partition = self.partitions.by_id(id).ok_or(ReadError::NoPartition)?;
         let limit = ReadLimit { until: partition.readable_end(), max_bytes, min_one };
-        self.read_until(id, from, limit, out)
+        let lowest = partition.log_start.0;
+        self.read_until(id, (lowest, from), limit, out)
     }
 
     /// As [`Store::read`], committed or not, up to `until` or the log end.
@@ -82,19 +83,20 @@ impl Store {
     ) -> Result<Read, ReadError> {
         let partition = self.partitions.by_id(id).ok_or(ReadError::NoPartition)?;
         let limit = ReadLimit { until: until.min(partition.log_end.0), max_bytes, min_one };
-        self.read_until(id, from, limit, out)
+        let lowest = partition.first_batch();
+        self.read_until(id, (lowest, from), limit, out)
     }
 
     fn read_until(
         &mut self,
         id: PartitionId,
-        from: Offset,
+        (lowest, from): (Offset, Offset),
         limit: ReadLimit,
         out: &mut Vec<Span>,
     ) -> Result<Read, ReadError> {
         let slot = self.partitions.slot(id).ok_or(ReadError::NoPartition)?;
         let partition = self.partitions.get(slot).ok_or(ReadError::NoPartition)?;
-        let from = readable(partition, from)?;
+        let from = readable(partition, lowest, from)?;
         if let Some(extent) = partition.stored.at_or_behind(from) {
             let (extent, from) = (*extent, from.max(extent.base));
             let ReadLimit { max_bytes, min_one, .. } = limit;
@@ -164,7 +166,7 @@ impl Store {
             let Purpose::Fetch { from, max_bytes, min_one } = wanted.purpose else {
                 unreachable!("only fetches are fetched");
             };
-            if from < partition.log_start.0 {
+            if from < partition.first_batch() {
                 return Err(ReadError::Gone);
             }
             let batches = disk_reads::batches(&wanted.extent, &pages);
@@ -223,9 +225,9 @@ fn select(batches: &[u8], from: Offset, max_bytes: u32, min_one: bool) -> (usize
 }
 
 /// The first offset to look for if a reader asks for `from`.
-fn readable(partition: &Partition, from: Offset) -> Result<Offset, ReadError> {
+fn readable(partition: &Partition, lowest: Offset, from: Offset) -> Result<Offset, ReadError> {
     let (log_start, log_end) = (partition.log_start, partition.log_end);
-    if from < log_start.0 || log_end.0 < from {
+    if from < lowest || log_end.0 < from {
         return Err(ReadError::OutOfRange { log_start, log_end });
     }
     let from = partition.behind_gaps(from);

@@ -113,6 +113,12 @@ impl Engine {
         })
     }
 
+    /// The log start, or a batch's start before it from which on the log can still be copied.
+    #[must_use]
+    pub fn first_batch(&self, id: PartitionId) -> Option<Offset> {
+        self.partition(id).map(Partition::first_batch)
+    }
+
     /// The lowest epoch whose leader the partition listens to: promised or opened.
     #[must_use]
     pub fn promised(&self, id: PartitionId) -> Option<Epoch> {

@@ -35,6 +35,10 @@ impl Log for EngineLog<'_> {
         self.engine.epochs(id).map_or(&[], |history| history.reigns())
     }
 
+    fn first_batch(&self, id: PartitionId, view: &LogView) -> Offset {
+        self.engine.first_batch(id).unwrap_or(view.log_start.0)
+    }
+
     fn newest_seq(&self) -> Seq {
         self.engine.newest_seq()
     }

@@ -14,6 +14,12 @@ pub trait Log {
     /// empty. Empty if there is no such partition.
     fn reigns(&self, id: PartitionId) -> &[Reign];
 
+    /// The log start, or a batch's start before it from which on the log can still be copied: where
+    /// deletion ended within a batch.
+    fn first_batch(&self, _: PartitionId, view: &LogView) -> Offset {
+        view.log_start.0
+    }
+
     /// The frame that holds the newest entry of any partition: if it is durable, all is.
     fn newest_seq(&self) -> Seq;
 

@@ -116,6 +116,7 @@ pub struct EpochOpen {
     pub config_version: u32,
     /// How much of the cluster log names the sender as the leader.
     pub cluster_index: LogIndex,
+    /// With a history: what the follower can be sent begins there, perhaps before the log start.
     pub log_start: LogStart,
     pub committed: Committed,
     /// What the follower has acked to this leader before: a log that is shorter lost something.

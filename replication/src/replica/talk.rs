@@ -8,7 +8,7 @@
 //!   Streaming: older reigns and their records, the own reign, its records; vouch when it is whole
 //! ```
 
-use base::{Instant, Now, Offset, PartitionId, Reign};
+use base::{Instant, LogStart, Now, Offset, PartitionId, Reign};
 
 use super::divergence::{Junction, Lineage};
 use super::leading::{Leading, Peer, PeerProof, Stage};
@@ -93,6 +93,11 @@ impl Talk<'_> {
         (peer.stage, peer.generation, peer.first_seq) = (Stage::Opening, generation, first_seq);
         (peer.reached, peer.reading) = (None, None);
         let acked = peer.acked;
+        // A follower may have to begin there, and hears where the log starts next.
+        let log_start = LogStart(log.first_batch(self.id, view));
+        if log_start < view.log_start {
+            self.leave_untold();
+        }
         let seq = self.push(now, SentKind::OwnEpoch(start), MESSAGE_BYTES);
         Message::EpochOpen(EpochOpen {
             stream: self.stream.id,
@@ -102,7 +107,7 @@ impl Talk<'_> {
             reign: Reign { epoch, start },
             config_version: self.config_version,
             cluster_index,
-            log_start: view.log_start,
+            log_start,
             committed: view.committed,
             acked,
             opening: Some(Opening { history: log.reigns(self.id).to_vec(), log_end: view.log_end }),
@@ -122,7 +127,8 @@ impl Talk<'_> {
         // It has cut its log already: without a reign there is no record left.
         let start = if reigns.is_empty() { end } else { Offset::ZERO };
         let theirs = Lineage { reigns, start, end };
-        if Junction::of(own, theirs).cuts(theirs) || nack.log_end.0 < view.log_start.0 {
+        if Junction::of(own, theirs).cuts(theirs) || nack.log_end.0 < log.first_batch(self.id, view)
+        {
             return false;
         }
         let (epoch, start) = (self.leading.epoch, self.leading.start);
@@ -160,7 +166,7 @@ impl Talk<'_> {
         if peer.reading.is_some() {
             return Fed::Idle;
         }
-        if peer.next < view.log_start.0 {
+        if peer.next < log.first_batch(self.id, view) {
             // What it needs was deleted: it is to begin anew at the log start.
             (peer.stage, peer.lane) = (Stage::Apart { until: None }, Lane::Latency);
             return Fed::More;

@@ -104,3 +104,27 @@ fn a_deleted_beginning_is_deleted_everywhere() {
     assert_eq!(log_start(&cluster, 2), Some(LogStart(Offset(15))));
     assert_eq!(cluster.put(2, b"more"), Offset(20));
 }
+
+/// Deletion takes records, not batches: a replica may have to begin within one, in memory or not.
+#[test]
+fn a_replica_can_begin_within_a_batch() {
+    for more in [1, 600] {
+        let mut cluster = Cluster::new();
+        let mut builder = base::batch::BatchBuilder::new(1_000);
+        (0..10_u8).for_each(|value| builder.push(1_000, None, Some(&[value]), &[]));
+        let question = cluster.ask(0, Ask::Produce { batch: builder.build(), all: true });
+        assert_eq!(cluster.produced(question), Ok(Offset(0)));
+        cluster.kill(2);
+        cluster.wipe(2);
+        for _ in 0..more {
+            cluster.put(0, &[9; 10_000]);
+        }
+        assert_eq!(0 < cluster.engine(0).metrics().destaged_bytes, 1 < more);
+        delete_before(&mut cluster, 4);
+        cluster.start(2);
+        cluster.run_until("2 holds all", |cluster| {
+            log_end(cluster, 2) == Some(Offset(10 + more))
+                && log_start(cluster, 2) == log_start(cluster, 0)
+        });
+    }
+}
