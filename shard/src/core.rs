@@ -27,6 +27,7 @@ use replication::{ClusterState, LogIndex, Uuid};
 
 use crate::connection::{Connection, Connections};
 use crate::deadlines::Deadlines;
+use crate::elections::Elections;
 use crate::groups::Groups;
 use crate::groups::settings::GroupSettings;
 use crate::job::{Job, Part};
@@ -56,6 +57,8 @@ pub struct Core {
     pub(crate) groups: Groups,
     /// The state by which coordinators of groups were seated.
     pub(crate) seated_by: Arc<ClusterState>,
+    /// Clients that wait for leaders to be chosen.
+    pub(crate) elections: Elections,
     pub(crate) pool: Pool,
     /// Where answers are written before they are queued.
     pub(crate) out: Outgoing,
@@ -124,6 +127,7 @@ impl Core {
             peers: Peers::default(),
             jobs: Slab::default(),
             deadlines: Deadlines::default(),
+            elections: Elections::default(),
             pool: Pool::default(),
             out: Outgoing::default(),
             dirty: Vec::with_capacity(256),

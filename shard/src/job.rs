@@ -27,6 +27,8 @@ pub(crate) struct Job {
     /// A frame of this core that the answer also waits for.
     pub(crate) frame: Option<(ShardId, Seq)>,
     pub(crate) fetch: Option<FetchPlan>,
+    /// Until when it waits for partitions to have leaders.
+    pub(crate) elects_until: Option<Instant>,
     /// What the control core said, one per proposal.
     pub(crate) results: Vec<Result<(), Rejected>>,
 }
@@ -89,6 +91,7 @@ impl Job {
             missing,
             frame: None,
             fetch: None,
+            elects_until: None,
             results: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ mod connection;
 pub mod control;
 mod core;
 mod deadlines;
+mod elections;
 mod engine_log;
 pub mod groups;
 mod held;

@@ -224,7 +224,7 @@ impl Core {
             Request::Produce(view) => self.produce(now, call, &view),
             Request::Fetch(view) => self.fetch(now, call, &view),
             Request::ListOffsets(view) => self.list_offsets(now, call, &view),
-            Request::Metadata(view) => self.metadata(call, &view),
+            Request::Metadata(view) => self.metadata(now, call, &view),
             Request::ApiVersions(request) => {
                 negotiation::answer(&mut self.out, call.reply_to(), request);
                 self.reply_written(call.conn, Gate::Open);

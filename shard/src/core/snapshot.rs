@@ -17,7 +17,8 @@ impl Core {
         if state.version() < self.state.version() {
             return;
         }
-        self.state = state;
+        let before = core::mem::replace(&mut self.state, state);
+        self.note_elections(now, &before);
         self.unapplied = true;
         self.continue_applying(now);
     }

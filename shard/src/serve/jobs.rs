@@ -58,13 +58,15 @@ impl Core {
 
     pub(crate) fn end_overdue_job(&mut self, now: Now, ticket: Ticket) {
         self.read_again(now, ticket);
+        self.end_election_wait(ticket);
     }
 
     /// Frees the job of a connection that is gone.
     pub(crate) fn abandon_job(&mut self, ticket: Ticket) {
         let Some(job) = self.jobs.remove(ticket) else { return };
-        if let Some(plan) = &job.fetch {
-            self.deadlines.remove(plan.deadline, ticket);
+        let deadline = job.fetch.as_ref().map(|plan| plan.deadline).or(job.elects_until);
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(deadline, ticket);
         }
         self.give_job(job);
     }

@@ -1,6 +1,6 @@
 //! Metadata: who leads what, in the view of the port the client came by.
 
-use base::Listener;
+use base::{Listener, Now};
 use net::api::metadata::{Broker, Partition, RequestView, Response, Topic};
 use net::{ErrorCode, List, Uuid, each};
 use replication::replicas::REPLICAS_MAX;
@@ -23,9 +23,15 @@ struct Found<'a> {
 }
 
 impl Core {
-    pub(super) fn metadata(&mut self, call: &Call<'_>, view: &RequestView<'_>) -> Served {
+    pub(super) fn metadata(&mut self, now: Now, call: &Call<'_>, view: &RequestView<'_>) -> Served {
         let missing = self.topics_to_create(view);
         if missing.is_empty() {
+            if let Some(until) = self.election_wait(now, view) {
+                let job = Job::new(call, self.keep(call.body), Vec::new());
+                let ticket = self.begin_job(job);
+                self.await_election(ticket, until);
+                return Served::Yes;
+            }
             self.write_metadata(call.listener, call.header.reply_to(), view);
             self.reply_written(call.conn, crate::reply::Gate::Open);
             return Served::Yes;

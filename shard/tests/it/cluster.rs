@@ -225,10 +225,18 @@ impl Cluster {
         self.fail_over_among(node, next, &others);
     }
 
-    pub(crate) fn fail_over_among(&mut self, node: usize, next: usize, others: &[usize]) {
+    /// The cluster log takes node `node` for dead.
+    pub(crate) fn fence(&mut self, node: usize) {
         let boot = self.boot_of(node);
         let fenced = Command::ShardFenced { node: NodeId(node as u16), shard: SHARD, boot };
         self.agree(&fenced);
+        self.publish();
+    }
+
+    pub(crate) fn fail_over_among(&mut self, node: usize, next: usize, others: &[usize]) {
+        if self.partition().leader.is_some() {
+            self.fence(node);
+        }
         let epoch = self.partition().epoch;
         let answered = |cluster: &Self| {
             let fenced = |event: &&(usize, Event)| matches!(event.1, Event::Fenced(_));

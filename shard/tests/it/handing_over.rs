@@ -2,7 +2,8 @@
 
 use base::batch::BatchBuilder;
 use base::{Committed, Epoch, Instant, Offset};
-use net::ErrorCode;
+use net::api::metadata;
+use net::{ErrorCode, Outgoing, ReplyTo};
 use replication::replica::Event;
 use shard::{Answer, Ask};
 
@@ -174,4 +175,37 @@ fn readers_learn_where_each_epoch_ended() {
     assert!(matches!(answer, Some(Answer::Failed(ErrorCode::FencedLeaderEpoch))), "{answer:?}");
     let question = cluster.ask(2, Ask::Produce { batch: batch(b"x"), all: false });
     assert_eq!(cluster.produced(question), Err(ErrorCode::NotLeaderOrFollower));
+}
+
+/// Told that there is no leader, a client would not ask again for 100 ms.
+#[test]
+fn who_asks_for_leaders_waits_while_one_is_chosen() {
+    let mut cluster = Cluster::new();
+    cluster.put(0, b"a");
+    cluster.run(20);
+    cluster.kill(0);
+    cluster.fence(0);
+    let mut request = Outgoing::default();
+    let topics = [metadata::MetadataRequestTopic { topic_id: net::Uuid::ZERO, name: Some("t") }];
+    let body = metadata::Request {
+        topics: Some(topics),
+        allow_auto_topic_creation: false,
+        include_cluster_authorized_operations: false,
+        include_topic_authorized_operations: false,
+    };
+    request.request(ReplyTo { version: 9, correlation_id: 4 }, None, body);
+    let (early, late) = (cluster.connect_client(1), cluster.connect_client(2));
+    cluster.client_sends(1, early, request.bytes());
+    cluster.run(10);
+    assert!(!cluster.received.contains_key(&(1, early.slot)), "a leader is being chosen");
+    cluster.fail_over(0, 1);
+    assert!(cluster.received.contains_key(&(1, early.slot)));
+
+    cluster.kill(1);
+    cluster.fence(1);
+    cluster.client_sends(2, late, request.bytes());
+    cluster.run(20);
+    assert!(!cluster.received.contains_key(&(2, late.slot)));
+    cluster.run(60);
+    assert!(cluster.received.contains_key(&(2, late.slot)), "it does not wait for ever");
 }
