@@ -61,6 +61,8 @@ pub struct NodeWorld {
     readers: Vec<Reader>,
     producer_ids: BTreeSet<i64>,
     last_look: bool,
+    /// The node has been asked to stop: it is ready no more, and still answers.
+    stopping: bool,
     fresh_ack: bool,
     /// A batch was refused for lack of space, or so it seems.
     full: bool,
@@ -129,6 +131,7 @@ impl NodeWorld {
             readers: (0..knobs.consumers.max(1)).map(|_| Reader::default()).collect(),
             producer_ids: BTreeSet::new(),
             last_look: false,
+            stopping: false,
             fresh_ack: false,
             full: false,
             beyond: false,
@@ -286,7 +289,8 @@ impl World for NodeWorld {
         if let Some((shard, reason)) = node.control.failed_shards().next() {
             return stopped(shard, reason);
         }
-        if node.control.readiness().is_ok() { Phase::Open } else { Phase::Recovering }
+        let serves = self.stopping || node.control.readiness().is_ok();
+        if serves { Phase::Open } else { Phase::Recovering }
     }
 
     fn opened(&mut self, host: &mut Host, node: &mut NodeMachine) -> Result<(), Violation> {
@@ -340,6 +344,7 @@ impl World for NodeWorld {
     }
 
     fn close(&mut self, host: &Host, node: &mut NodeMachine) {
+        self.stopping = true;
         node.stop(host.now());
     }
 
@@ -348,6 +353,7 @@ impl World for NodeWorld {
     }
 
     fn ended(&mut self, _: &mut Host, _node: NodeMachine) {
+        self.stopping = false;
         self.wire.clear();
         self.admin.disconnected();
         self.catalogue.disconnected();
