@@ -15,6 +15,7 @@ pub mod framer;
 pub mod histogram;
 pub mod id;
 pub mod machine;
+mod mutant;
 pub mod page;
 pub mod time;
 

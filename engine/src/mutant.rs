@@ -1,47 +1,6 @@
-//! Planted mutants: known-wrong behaviours, one at a time, that the simulator must catch before its
-//! silence about the real code is worth anything.
-//!
-//! Code asks `planted.is(Mutant::X)`. Without the feature `mutants` the answer is a constant
-//! `false`, [`Planted`] has no size, and the wrong branch is not compiled in.
+//! The planted mutants of the engine.
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A known-wrong behaviour.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Mutant {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl Mutant {
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Whether only a partition with several replicas shows the difference: on a single
-            /// node nothing is promised to other nodes, and nothing is ever truncated.
-            #[must_use]
-            pub const fn needs_replicas(self) -> bool {
-                matches!(
-                    self,
-                    Self::EvictCommittedProducerState
-                        | Self::PromiseNotDurable
-                        | Self::ForgetCarriedPromise
-                        | Self::PromiseIgnored
-                        | Self::EpochOpenAcrossGap
-                        | Self::KeepTruncatedReigns
-                        | Self::CommittedIsLogEnd
-                        | Self::ResumeEpochAfterRestart
-                )
-            }
-
-            /// The name that `--mutant` takes.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-        }
-    };
-}
-
-mutants! {
+base::mutants! {
     /// Acks go out when a frame is submitted.
     AckBeforeDurable = "ack-before-durable",
     /// A frame counts as durable although an earlier one is still in flight.
@@ -86,63 +45,21 @@ mutants! {
     ResumeEpochAfterRestart = "resume-epoch-after-restart",
 }
 
-/// The mutant planted in this run, if any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Planted(#[cfg(feature = "mutants")] Option<Mutant>);
-
-impl Planted {
-    /// The mutant that `--mutant` names, or `None` if no mutant has that name.
-    #[cfg(feature = "mutants")]
+impl Mutant {
+    /// Whether only a partition with several replicas shows the difference: on a single
+    /// node nothing is promised to other nodes, and nothing is ever truncated.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name)?;
-        Some(Self(Some(*mutant)))
-    }
-
-    /// Plants `mutant`.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub const fn one(mutant: Mutant) -> Self {
-        Self(Some(mutant))
-    }
-
-    /// Whether `mutant` is planted: always `false` without the feature.
-    #[inline]
-    #[must_use]
-    pub fn is(self, mutant: Mutant) -> bool {
-        #[cfg(feature = "mutants")]
-        return self.0 == Some(mutant);
-        #[cfg(not(feature = "mutants"))]
-        {
-            let _ = mutant;
-            false
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_planted_by_default() {
-        assert!(!Mutant::ALL.iter().any(|mutant| Planted::default().is(*mutant)));
-    }
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Mutant::ALL.len());
-    }
-
-    #[cfg(feature = "mutants")]
-    #[test]
-    fn a_name_plants_its_mutant_and_no_other() {
-        let planted = Planted::named("no-inc-base").unwrap();
-        let found: Vec<_> = Mutant::ALL.iter().filter(|mutant| planted.is(**mutant)).collect();
-        assert_eq!(found, [&Mutant::NoIncBase]);
-        assert_eq!(Planted::named("no such"), None);
+    pub const fn needs_replicas(self) -> bool {
+        matches!(
+            self,
+            Self::EvictCommittedProducerState
+                | Self::PromiseNotDurable
+                | Self::ForgetCarriedPromise
+                | Self::PromiseIgnored
+                | Self::EpochOpenAcrossGap
+                | Self::KeepTruncatedReigns
+                | Self::CommittedIsLogEnd
+                | Self::ResumeEpochAfterRestart
+        )
     }
 }

@@ -1,30 +1,6 @@
-//! Planted mutants: known-wrong behaviours of replication, one at a time, that the checkers must
-//! catch before their silence about the real code is worth anything.
-//!
-//! Code asks `planted.is(Mutant::X)`. Without the feature `mutants` the answer is a constant
-//! `false`, [`Planted`] has no size, and the wrong branch is not compiled in.
+//! The planted mutants of replication.
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A known-wrong behaviour.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Mutant {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl Mutant {
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The name that `--mutant` takes.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-        }
-    };
-}
-
-mutants! {
+base::mutants! {
     /// A follower acks what its journal does not hold yet (I3).
     FollowerAcksVolatile = "follower-acks-volatile",
     /// A follower opens an epoch before it holds what lies before it (H2, I5).
@@ -83,56 +59,4 @@ mutants! {
     NoCheckQuorum = "no-check-quorum",
     /// A cluster is founded by whoever answers first, without asking everyone twice.
     FoundWithoutAll = "found-without-all",
-}
-
-/// The mutant planted in this run, if any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Planted(#[cfg(feature = "mutants")] Option<Mutant>);
-
-impl Planted {
-    /// The mutant that `--mutant` names, or `None` if no mutant has that name.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == name)?;
-        Some(Self(Some(*mutant)))
-    }
-
-    /// Plants `mutant`.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub const fn one(mutant: Mutant) -> Self {
-        Self(Some(mutant))
-    }
-
-    /// Whether `mutant` is planted: always `false` without the feature.
-    #[inline]
-    #[must_use]
-    pub fn is(self, mutant: Mutant) -> bool {
-        #[cfg(feature = "mutants")]
-        return self.0 == Some(mutant);
-        #[cfg(not(feature = "mutants"))]
-        {
-            let _ = mutant;
-            false
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_planted_by_default() {
-        assert!(!Mutant::ALL.iter().any(|mutant| Planted::default().is(*mutant)));
-    }
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Mutant::ALL.len());
-    }
 }
