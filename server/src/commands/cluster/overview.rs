@@ -1,10 +1,15 @@
 //! The cluster as its clients see it, and what is wrong with it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::client::cluster::Wanted;
 use crate::client::placement::{self, Broker};
 use crate::client::{ClientError, Cluster, Connection, Partition};
+
+/// The most partitions that one sentence names.
+const NAMED_MAX: usize = 3;
 
 /// See the module's description.
 pub(super) struct Overview {
@@ -76,14 +81,29 @@ impl Overview {
             let Broker { id, address, .. } = &node.broker;
             problems.push(format!("node {id} does not answer at {address}"));
         }
-        for (topic, partition) in &self.partitions {
+        problems.extend(self.laggards().iter().map(|(nodes, partitions)| {
+            let named = partitions[..partitions.len().min(NAMED_MAX)].join(", ");
+            let verb = if partitions.len() == 1 { "is" } else { "are" };
+            let more = match partitions.len().saturating_sub(NAMED_MAX) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{named}{more} {verb} not in sync on {}", list(nodes))
+        }));
+        problems
+    }
+
+    /// Partitions that are led, by the replicas that are behind.
+    fn laggards(&self) -> BTreeMap<Vec<i32>, Vec<String>> {
+        let mut laggards = BTreeMap::<_, Vec<_>>::new();
+        for (topic, partition) in self.partitions.iter().filter(|(_, one)| one.leader.is_some()) {
             let lagging = lagging(partition);
-            if partition.leader.is_some() && !lagging.is_empty() {
-                let index = partition.index;
-                problems.push(format!("{topic}-{index} is not in sync on {}", list(&lagging)));
+            if !lagging.is_empty() {
+                let name = format!("{topic}-{}", partition.index);
+                laggards.entry(lagging).or_default().push(name);
             }
         }
-        problems
+        laggards
     }
 
     /// In the core view brokers are shards, whose ids are beyond those of nodes.
@@ -171,6 +191,10 @@ mod tests {
         assert!(overview(Some(0), &[0, 1, 2], [true; 3]).problems().is_empty());
         let problems = overview(Some(0), &[0, 2], [true, false, true]).problems();
         assert_eq!(problems, ["node 1 does not answer at host:1", "t-0 is not in sync on 1"]);
+        let mut many = overview(Some(0), &[0, 2], [true; 3]);
+        let lagging = many.partitions[0].clone();
+        many.partitions = (0..5).map(|n| (format!("t{n}"), lagging.1.clone())).collect();
+        assert_eq!(many.problems(), ["t0-0, t1-0, t2-0 and 2 more are not in sync on 1"]);
         let mut gone = overview(Some(0), &[0, 1, 2], [true; 3]);
         gone.nodes.remove(1);
         assert_eq!(gone.problems(), ["node 1, a voter of the cluster log, is gone"]);
