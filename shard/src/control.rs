@@ -152,7 +152,9 @@ impl ControlShard {
             Stage::Stopping => return Err("the node is stopping".to_owned()),
             Stage::Failed(reason) => return Err(reason.clone()),
             Stage::Running if self.log.leader().is_none() && self.published == LogIndex(0) => {
-                return Err("the cluster log has no leader yet".to_owned());
+                let why = "the cluster log has no leader: all of its voters are needed the first \
+                           time, most of them later";
+                return Err(why.to_owned());
             }
             Stage::Running => {}
         }

@@ -26,6 +26,8 @@ use crate::serve::watched::Watch;
 const STOP_WITHIN: Duration = Duration::from_millis(200);
 /// How long what the node leads may take to be led by others after a stop was announced.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a start is quiet about what it waits for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks while a data core has no room for its mail.
 const BEHIND: Duration = Duration::from_millis(1);
 
@@ -45,6 +47,9 @@ pub(crate) struct Driver {
     stop_by: Option<base::Instant>,
     leaving: Leaving,
     was_ready: bool,
+    /// When a start that is not done by then says what it waits for, and what it said last.
+    impatient_at: base::Instant,
+    waits_for: String,
     has_failed: bool,
 }
 
@@ -77,6 +82,8 @@ impl Driver {
             stop_by: None,
             leaving: Leaving::Not,
             was_ready: false,
+            impatient_at: clock::now().mono.plus(PATIENCE),
+            waits_for: String::new(),
             has_failed: false,
         }
     }
@@ -174,6 +181,21 @@ impl Driver {
         if !self.was_ready && shard.is_settled() {
             self.was_ready = true;
             self.tell(Event::Ready);
+        } else if !self.was_ready && !self.has_failed {
+            self.say_what_for(shard);
+        }
+    }
+
+    /// A start that takes long says what it waits for, each time that this is something else.
+    fn say_what_for(&mut self, shard: &ControlShard) {
+        if self.stop_by.is_some() || clock::now().mono < self.impatient_at {
+            return;
+        }
+        if let Err(why) = shard.readiness()
+            && why != self.waits_for
+        {
+            output::note(format_args!("not ready yet: {why}"));
+            self.waits_for = why;
         }
     }
 
