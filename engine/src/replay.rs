@@ -264,7 +264,10 @@ impl Replay {
             hole.or_else(|| partition.tail_suspect.then_some((partition.log_end.0, None)));
         if let Some((from, to)) = missing {
             let cause = suspect.map(HaltCause::Frame).or(first_damage).unwrap_or(HaltCause::Hole);
-            partition.halt.get_or_insert(Halt { cause, from, to });
+            // A halt that was carried forward names an older loss; this one may begin before it.
+            if partition.halt.is_none_or(|known| from < known.from) {
+                partition.halt = Some(Halt { cause, from, to });
+            }
         }
         partition.durable = Durable(partition.log_end.0);
         partition.committed = Committed(proven_committed(partition, self.config.journal.planted));

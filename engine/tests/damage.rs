@@ -117,6 +117,25 @@ fn a_halt_outlives_the_frame_that_caused_it() {
 }
 
 #[test]
+fn a_second_loss_before_the_first_is_named_as_well() {
+    let mut rig = three();
+    for (value, lost) in [(&b"second of 1"[..], 1), (&b"first of 1"[..], 0)] {
+        while let Some((file, at)) = rig.disk.find(value, segment) {
+            rig.disk.corrupt(file, at);
+        }
+        rig = rig.crash();
+        let (_, halt) = rig.engine.halted().find(|(of, _)| *of == id(1)).unwrap();
+        assert_eq!(halt.from, Offset(lost));
+        assert_eq!(rig.try_read(id(1), Offset(lost), 1000), Err(ReadError::Halted(halt)));
+        // Until the halt, and what is left, was carried forward.
+        rig.engine.open_epoch(rig.now, id(2), Epoch(3 - lost as u32)).unwrap();
+        for _ in 0..1_000 {
+            rig.put(id(2), &[&[7; 2_000]]);
+        }
+    }
+}
+
+#[test]
 fn a_damaged_extent_concerns_its_offsets_alone() {
     let mut rig = Rig::new(config());
     rig.create(id(0), 1);
