@@ -17,6 +17,8 @@ const RECORDS_VERSION: i16 = 2;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Admin {
+    /// A question about records went to a shard that does not lead them.
+    turned_away: bool,
     line: Line<Question>,
 }
 
@@ -123,6 +125,11 @@ impl Admin {
                 }
             }
         }
+        // In the core view a port speaks for its own shard alone: the next one may be another's.
+        if self.turned_away && self.is_idle() {
+            self.turned_away = false;
+            self.line.hang_up(scene.host.now(), scene.node, scene.wire);
+        }
         Ok(())
     }
 
@@ -198,8 +205,10 @@ impl Admin {
         let mut parts = view.topics.iter().flat_map(|topic| topic.partitions.iter());
         let code = parts.next().map_or(ErrorCode::UnknownServerError, |part| part.error_code);
         scene.host.say("records deleted", format_args!("{partition} before {offset}: {code:?}"));
-        if code == ErrorCode::None {
-            scene.ledger.delete_acked(partition, offset);
+        match code {
+            ErrorCode::None => scene.ledger.delete_acked(partition, offset),
+            ErrorCode::NotLeaderOrFollower => self.turned_away = true,
+            _ => {}
         }
         Ok(())
     }
