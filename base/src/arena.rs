@@ -254,6 +254,14 @@ impl Arena {
         self.reclaim();
     }
 
+    /// Releases everything and begins at the start of the memory again, so that regions which fill
+    /// it to the last page fit: no lap ends among them. Panics while something is pinned.
+    pub fn restart(&mut self) {
+        self.release_all();
+        assert!(self.regions.is_empty(), "no region is pinned or drafted: {:?}", self.regions);
+        self.head = self.head.next_multiple_of(self.lap_pages());
+    }
+
     /// Where the arena's memory is, for registration with the kernel.
     #[must_use]
     pub fn memory(&self) -> &[u8] {
@@ -402,6 +410,17 @@ mod tests {
         sealed(&mut arena, b"3");
         let mut wrapped = arena.draft(4096).unwrap();
         assert!(!arena.grow(&mut wrapped, 2 * 4096), "the second region is still wanted");
+    }
+
+    #[test]
+    fn regions_that_fill_all_memory_fit_after_a_restart() {
+        let mut arena = arena(3);
+        sealed(&mut arena, &[1; 2 * 4096]);
+        arena.restart();
+        let first = sealed(&mut arena, &[2; 2 * 4096]);
+        let last = sealed(&mut arena, &[3; 4096]);
+        assert_eq!((first.at, first.lap), (0, 1));
+        assert!(arena.get(first).is_some() && arena.get(last).is_some());
     }
 
     #[test]

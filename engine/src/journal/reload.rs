@@ -51,7 +51,8 @@ impl Reload {
     ) -> Result<Result<(), RecoveryError>, Done> {
         let Some(chunk) = self.reader.done(config, done)? else { return Ok(Ok(())) };
         if self.spans.is_empty() {
-            arena.release_all();
+            // Frames that lay in a full tail before fit only without the gap that a lap's end makes.
+            arena.restart();
         }
         let loaded = self.load_run(config.id, arena, &chunk);
         self.read_next(config);
