@@ -30,6 +30,9 @@ struct Options {
     /// How long to run fresh seeds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// How many fresh seeds to run in each world, however long that takes.
+    #[arg(long, conflicts_with = "seconds")]
+    seeds: Option<u64>,
     /// Only this world.
     #[arg(long)]
     world: Option<WorldKind>,
@@ -129,13 +132,13 @@ fn run_fresh(options: &Options, tally: &mut Tally) -> bool {
     let share = Duration::from_secs(options.seconds) / worlds.len() as u32;
     worlds.iter().all(|world| {
         let end = Instant::now() + share;
-        let mut seeds = first..;
-        let mut held = true;
-        while held && Instant::now() < end {
-            let seed = seeds.next().expect("seeds do not run out");
-            held = options.plans(&[*world], seed).iter().all(|plan| tally.run(plan, options));
-        }
-        held
+        let goes_on = |seed: &u64| match options.seeds {
+            Some(seeds) => *seed - first < seeds,
+            None => Instant::now() < end,
+        };
+        let mut run =
+            |seed| options.plans(&[*world], seed).iter().all(|plan| tally.run(plan, options));
+        (first..).take_while(goes_on).all(&mut run)
     })
 }
 
