@@ -83,6 +83,16 @@ impl Engine {
         }
     }
 
+    /// The size of the bin without which the journal, full of data, cannot be emptied: none is free,
+    /// and none can be made. Data is refused until somebody makes room on the disk.
+    #[must_use]
+    pub fn missing_bin_bytes(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Open(store) if self.phase == Phase::Open => store.missing_bin_bytes(),
+            _ => None,
+        }
+    }
+
     /// Takes a completion of an operation that [`Engine::poll_op`] gave out.
     pub fn done(&mut self, now: Now, done: Done) {
         match &mut self.stage {

@@ -245,6 +245,12 @@ impl Store {
         Ok(())
     }
 
+    /// The bin that a full journal waits for, if none is free and none can be made.
+    pub(crate) fn missing_bin_bytes(&self) -> Option<u64> {
+        let waits = self.pressure == Pressure::ControlOnly && self.bins.is_full(1);
+        waits.then_some(self.config.bin_bytes)
+    }
+
     /// A batch went into the tail of the partition in `slot`.
     pub(crate) fn appended(&mut self, slot: Slot, placed: Placed) {
         self.destage.grant(placed.span.len, self.pressure);

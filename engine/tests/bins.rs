@@ -161,11 +161,13 @@ fn a_log_that_needs_no_bins_goes_on_without_them_while_its_journal_has_room() {
     assert!(0 < full, "no bin was wanted");
     let (mut rig, taken_without_bins, full) = fill(true);
     assert!(full == 0 && taken < taken_without_bins, "{taken_without_bins}, not more than {taken}");
+    assert_eq!(rig.engine.missing_bin_bytes(), Some(rig.config.bin_bytes));
     rig.disk.capacity = u64::MAX;
     for _ in 0..200 {
         rig.now.mono.0 += 1_000_000_000;
         rig.step();
     }
+    assert_eq!(rig.engine.missing_bin_bytes(), None);
     rig.append(id(0), &bytes).unwrap();
     rig.steps(100);
     assert_eq!(rig.read_all(id(0), Offset(0)).len(), taken_without_bins + 1);

@@ -62,6 +62,11 @@ pub enum Event {
         shard: ShardId,
         missing: MissingSegment,
     },
+    /// The shard cannot start: its journal is full, and the disk did not take a bin to empty it into.
+    LacksBin {
+        shard: ShardId,
+        wanted_bytes: u64,
+    },
     ShardFailed {
         shard: ShardId,
         reason: String,

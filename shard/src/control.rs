@@ -203,6 +203,14 @@ impl ControlShard {
         }
     }
 
+    /// The size of a file that the control journal cannot do without before the node serves, and that
+    /// the disk had no room for.
+    #[must_use]
+    pub fn missing_file_bytes(&self) -> Option<u64> {
+        let waits = !self.serving && self.unwritten.is_some();
+        waits.then(|| self.engine.missing_bin_bytes()).flatten()
+    }
+
     /// The committed state.
     #[must_use]
     pub fn state(&self) -> Arc<ClusterState> {

@@ -1,6 +1,6 @@
 //! librdkafka producers that write down every ack.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -9,7 +9,9 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
+};
 
 use crate::ledger::{Ack, Ledger};
 use crate::record::{Stamp, digest};
@@ -35,22 +37,42 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Producers {
     ledger: Arc<Mutex<Ledger>>,
-    stop: Arc<AtomicBool>,
-    rest: Arc<AtomicBool>,
+    order: Arc<Order>,
     threads: Vec<JoinHandle<Result<u64, KafkaError>>>,
+}
+
+/// What the threads are to do.
+#[derive(Debug, Default)]
+struct Order(AtomicU8);
+
+impl Order {
+    const SEND: u8 = 0;
+    const REST: u8 = 1;
+    /// Send no more, and wait for the answers.
+    const FINISH: u8 = 2;
+    /// Send no more, and wait for nothing.
+    const ABANDON: u8 = 3;
+
+    fn give(&self, order: u8) {
+        self.0.store(order, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Producers {
     pub fn start(load: &Load) -> Outcome<Self> {
         let ledger = Arc::default();
-        let (stop, rest) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        let order = Arc::<Order>::default();
         let mut threads = Vec::new();
         for producer in 0..load.producers {
             let client = connect(load, &ledger)?;
-            let (load, stop, rest) = (load.clone(), Arc::clone(&stop), Arc::clone(&rest));
-            threads.push(thread::spawn(move || produce(&client, &load, producer, &stop, &rest)));
+            let (load, order) = (load.clone(), Arc::clone(&order));
+            threads.push(thread::spawn(move || produce(&client, &load, producer, &order)));
         }
-        Ok(Self { ledger, stop, rest, threads })
+        Ok(Self { ledger, order, threads })
     }
 
     /// Records acked so far.
@@ -79,7 +101,7 @@ impl Producers {
 
     /// Sends nothing from now on, and stays connected.
     pub fn rest(&self) {
-        self.rest.store(true, Ordering::Relaxed);
+        self.order.give(Order::REST);
     }
 
     /// A copy of the ledger as it stands.
@@ -88,9 +110,18 @@ impl Producers {
         locked(&self.ledger).clone()
     }
 
+    /// Sends no more and forgets what has no answer yet; what was acked until then.
+    pub fn abandon(mut self) -> Outcome<Ledger> {
+        self.order.give(Order::ABANDON);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a producer does not panic")?;
+        }
+        Ok(self.ledger())
+    }
+
     /// Sends no more, waits for the answers, and requires that every record sent was acked.
     pub fn finish(mut self) -> Outcome<Ledger> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.order.give(Order::FINISH);
         let mut sent = 0;
         for thread in self.threads.drain(..) {
             sent += thread.join().expect("a producer does not panic")?;
@@ -108,7 +139,7 @@ impl Producers {
 
 impl Drop for Producers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.order.give(Order::ABANDON);
     }
 }
 
@@ -179,22 +210,16 @@ fn connect(load: &Load, ledger: &Arc<Mutex<Ledger>>) -> Outcome<Client> {
 }
 
 /// Produces at the rate asked for until told to stop; how many records it sent.
-fn produce(
-    client: &Client,
-    load: &Load,
-    producer: u16,
-    stop: &AtomicBool,
-    rest: &AtomicBool,
-) -> Result<u64, KafkaError> {
+fn produce(client: &Client, load: &Load, producer: u16, order: &Order) -> Result<u64, KafkaError> {
     let start = Instant::now();
     let mut sequence = 0;
-    while !stop.load(Ordering::Relaxed) {
-        if rest.load(Ordering::Relaxed) {
+    while order.read() < Order::FINISH {
+        if order.read() == Order::REST {
             thread::sleep(Duration::from_millis(10));
             continue;
         }
         let due = (start.elapsed().as_secs_f64() * f64::from(load.records_per_s)) as u64;
-        while sequence < due && !stop.load(Ordering::Relaxed) {
+        while sequence < due && order.read() == Order::SEND {
             let stamp = Stamp { producer, sequence };
             if !send(client, load, stamp)? {
                 break;
@@ -203,7 +228,11 @@ fn produce(
         }
         thread::sleep(Duration::from_millis(1));
     }
-    client.flush(Duration::from_secs(60))?;
+    if order.read() == Order::ABANDON {
+        client.purge(PurgeConfig::default().queue().inflight());
+    } else {
+        client.flush(Duration::from_secs(60))?;
+    }
     Ok(sequence)
 }
 

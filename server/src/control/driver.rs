@@ -191,7 +191,10 @@ impl Driver {
         if self.stop_by.is_some() || clock::now().mono < self.impatient_at {
             return;
         }
-        if let Err(why) = shard.readiness()
+        if let Some(wanted_bytes) = shard.missing_file_bytes() {
+            self.has_failed = true;
+            self.tell(Event::LacksBin { shard: base::ShardId::CONTROL, wanted_bytes });
+        } else if let Err(why) = shard.readiness()
             && why != self.waits_for
         {
             output::note(format_args!("not ready yet: {why}"));

@@ -42,6 +42,12 @@ impl NoRoom {
         Self { folder: folder.to_owned(), wanted_bytes: missing.bytes.into(), why }
     }
 
+    /// Why a full journal below `folder` cannot be emptied into a bin.
+    pub(crate) fn of_bin(folder: &Path, wanted_bytes: u64) -> Self {
+        let why = Why::Full { free_bytes: free_bytes(folder).unwrap_or(0) };
+        Self { folder: folder.to_owned(), wanted_bytes, why }
+    }
+
     /// Looks whether `folder` has room for files of `wanted_bytes` in all. A file system that does not
     /// say has.
     pub(crate) fn check(folder: &Path, wanted_bytes: u64) -> Result<(), Self> {
@@ -66,13 +72,13 @@ impl fmt::Display for NoRoom {
                 let free = ByteSize(free_bytes >> 20 << 20);
                 write!(
                     f,
-                    "it needs {needs} for its first journal files, and the disk of {folder} has \
+                    "it needs {needs} for files of its log, and the disk of {folder} has \
                      {free} left: make room for at least {missing} more, then start again"
                 )
             }
             Why::Quota => write!(
                 f,
-                "it needs {needs} for its first journal files, and the disk quota of this user on \
+                "it needs {needs} for files of its log, and the disk quota of this user on \
                  {folder} is used up: raise it by at least {needs}, then start again"
             ),
             Why::Other(error) => {
@@ -108,7 +114,7 @@ mod tests {
         };
         assert_eq!(
             no_room.to_string(),
-            "it needs 32MiB for its first journal files, and the disk of /srv/log has 3MiB left: \
+            "it needs 32MiB for files of its log, and the disk of /srv/log has 3MiB left: \
              make room for at least 29MiB more, then start again"
         );
         let scattered = NoRoom { why: Why::Full { free_bytes: 40 << 20 }, ..no_room };

@@ -85,6 +85,10 @@ impl Supervisor {
                     let no_room = NoRoom::of_segment(self.folder.path(), missing);
                     return End::Failed(Failure::NoRoom { name: shard_name(shard), no_room });
                 }
+                Event::LacksBin { shard, wanted_bytes } => {
+                    let no_room = NoRoom::of_bin(self.folder.path(), wanted_bytes);
+                    return End::Failed(Failure::NoRoom { name: shard_name(shard), no_room });
+                }
                 Event::ShardFailed { shard: ShardId::CONTROL, .. } => {}
                 Event::ShardFailed { shard, reason } => {
                     failed_shards += 1;
