@@ -298,16 +298,17 @@ impl Machine for Core {
         // Whatever makes entries comes before the engines seal: an entry that came later would lie
         // in the open frame until something else happens.
         if !self.stopping {
-            for shard in &mut self.shards {
-                shard.retry_held(now);
-                shard.take_up_appends(now);
+            let Self { shards, pool, .. } = self;
+            for shard in shards {
+                shard.retry_held(now, pool);
+                shard.take_up_appends(now, pool);
             }
             self.continue_applying(now);
             self.resume_stalled(now);
             self.turn_groups(now);
         }
         for index in 0..self.shards.len() {
-            self.shards[index].turn(now);
+            self.shards[index].turn(now, &mut self.pool);
             self.report_phase(index);
         }
         self.talk_to_peers(now);

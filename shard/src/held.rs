@@ -16,6 +16,7 @@ use net::ErrorCode;
 use crate::ask::{Answer, Ask};
 use crate::committing::{DETECTION, Waiting};
 use crate::mail::Asker;
+use crate::pool::Pool;
 use crate::shard::{Placed, Settled, Shard, Unplaced};
 
 /// An append that waits.
@@ -48,12 +49,12 @@ impl Adjourned {
 }
 
 impl Shard {
-    pub(crate) fn hold_or_append(&mut self, now: Now, held: Held) -> Settled {
+    pub(crate) fn hold_or_append(&mut self, now: Now, held: Held, pool: &mut Pool) -> Settled {
         if self.is_holding() {
             self.held.push_back(held);
             return Ok(None);
         }
-        match self.append_held(now, held) {
+        match self.append_held(now, held, pool) {
             Ok(None) => Ok(None),
             Ok(Some(held)) => {
                 self.held.push_back(held);
@@ -64,11 +65,11 @@ impl Shard {
     }
 
     /// Appends what waited for room, as far as there is.
-    pub(crate) fn retry_held(&mut self, now: Now) {
+    pub(crate) fn retry_held(&mut self, now: Now, pool: &mut Pool) {
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return };
             let to = held.to;
-            match self.append_held(now, held) {
+            match self.append_held(now, held, pool) {
                 Ok(None) => {}
                 Ok(Some(held)) => return self.held.push_front(held),
                 Err(code) => self.answers.push_back((to, Answer::Failed(code))),
@@ -77,11 +78,17 @@ impl Shard {
     }
 
     /// Appends and gates the answer; gives the batch back if there is no room.
-    fn append_held(&mut self, now: Now, held: Held) -> Result<Option<Held>, ErrorCode> {
+    fn append_held(
+        &mut self,
+        now: Now,
+        held: Held,
+        pool: &mut Pool,
+    ) -> Result<Option<Held>, ErrorCode> {
         let batch = Batch::parse(&held.batch).map_err(|_| ErrorCode::CorruptMessage)?;
         match self.append_now(now, held.partition, batch, held.all) {
             Ok(placed) => {
                 self.await_placed(now, held.partition, (held.to, held.all), placed);
+                pool.give_bytes(held.batch);
                 Ok(None)
             }
             Err(Unplaced::NoRoom) => Ok(Some(held)),
@@ -112,12 +119,12 @@ impl Shard {
     }
 
     /// Goes on with appends whose partition is not being handed over any more, or for too long.
-    pub(crate) fn take_up_appends(&mut self, now: Now) {
+    pub(crate) fn take_up_appends(&mut self, now: Now, pool: &mut Pool) {
         for _ in 0..self.adjourned.appends.len() {
             let Some((until, held)) = self.adjourned.appends.pop_front() else { return };
             let (is_due, to) = (until <= now.mono, held.to);
             if !self.is_handing_over(held.partition) {
-                if let Err(code) = self.hold_or_append(now, held) {
+                if let Err(code) = self.hold_or_append(now, held, pool) {
                     self.answers.push_back((to, Answer::Failed(code)));
                 }
             } else if is_due {
@@ -134,11 +141,11 @@ impl Shard {
     }
 
     /// Goes on with reads whose leader knows by now, or does not lead any more, or for too long.
-    pub(crate) fn take_up_reads(&mut self, now: Now) {
+    pub(crate) fn take_up_reads(&mut self, now: Now, pool: &mut Pool) {
         for _ in 0..self.adjourned.reads.len() {
             let Some((until, to, id, ask)) = self.adjourned.reads.pop_front() else { return };
             if !self.is_opening(id) {
-                self.ask(now, to, id, ask);
+                self.ask(now, to, id, ask, pool);
             } else if until <= now.mono {
                 self.answers.push_back((to, Answer::Failed(ErrorCode::OffsetNotAvailable)));
             } else {

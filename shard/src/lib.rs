@@ -40,6 +40,6 @@ pub use crate::control::{ControlSettings, ControlShard, News};
 pub use crate::core::{Core, CoreSettings};
 pub use crate::layout::{Address, Layout};
 pub use crate::loss::Loss;
-pub use crate::mail::{Asker, Mail, Ticket, Vitals};
+pub use crate::mail::{Asker, Mail, Spare, Ticket, Vitals};
 pub use crate::metrics::{CoreMetrics, LedMetrics, ShardMetrics};
 pub use crate::peer::Peering;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use base::{CoreId, Epoch, Incarnation, Instant, NodeId, PartitionId, ShardId, Token};
+use base::{CoreId, Epoch, Incarnation, Instant, NodeId, PartitionId, Piece, ShardId, Token};
 use replication::control_message::Slow;
 use replication::replica::Event;
 use replication::{Boot, ClusterState, ControlMessage, LogIndex, Placement, Proposal, Rejected};
@@ -35,9 +35,9 @@ pub struct Ticket {
 #[derive(Debug)]
 pub enum Mail {
     /// Data core to data core: do this for me.
-    Ask { to: Asker, shard: ShardId, partition: PartitionId, ask: Ask },
+    Ask { to: Asker, shard: ShardId, partition: PartitionId, ask: Ask, spare: Spare },
     /// Data core to data core: it is done, and durable where that was asked for.
-    Answer { to: Asker, answer: Answer },
+    Answer { to: Asker, answer: Answer, spare: Spare },
     /// Data core to control core: make these true, each by itself. With `validate_only` nothing
     /// changes. UUIDs are drawn by the sender.
     Propose { core: CoreId, ticket: Ticket, proposals: Vec<Proposal>, validate_only: bool },
@@ -76,6 +76,14 @@ pub enum Mail {
     PeerUp { node: NodeId },
     /// To the control core: what was under way to `node` may be lost.
     PeerDown { node: NodeId },
+}
+
+/// Memory that goes along for what the receiver will want to write, so that buffers do not pile up on
+/// one core while another one has to find new ones. Often none.
+#[derive(Debug, Default)]
+pub struct Spare {
+    pub bytes: Vec<u8>,
+    pub pieces: Vec<Piece>,
 }
 
 /// A shard's sign of life.

@@ -63,6 +63,15 @@ pub(crate) struct Home {
     pub(crate) partition: PartitionId,
 }
 
+/// A batch that its owner, on another core or without room now, has to be asked to append.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    /// Its partition's place in the request.
+    pub(crate) part: usize,
+    pub(crate) home: Home,
+    pub(crate) batch: Vec<u8>,
+}
+
 impl Call<'_> {
     pub(crate) fn reply_to(&self) -> ReplyTo {
         self.header.reply_to()

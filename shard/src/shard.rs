@@ -25,6 +25,7 @@ use crate::commit::{CommitProof, DurableSeq};
 use crate::held::{Adjourned, Held};
 use crate::mail::Asker;
 use crate::metrics::ShardMetrics;
+use crate::pool::Pool;
 use crate::refusal;
 use crate::replicas::Replicas;
 use crate::watches::Watches;
@@ -156,10 +157,10 @@ impl Shard {
     }
 
     /// Takes a question; its answer comes out of [`Shard::pop_answer`], now or later.
-    pub(crate) fn ask(&mut self, now: Now, to: Asker, id: PartitionId, ask: Ask) {
+    pub(crate) fn ask(&mut self, now: Now, to: Asker, id: PartitionId, ask: Ask, pool: &mut Pool) {
         let settled = match ask {
             Ask::Produce { batch, all } => {
-                self.hold_or_append(now, Held { to, partition: id, batch, all })
+                self.hold_or_append(now, Held { to, partition: id, batch, all }, pool)
             }
             Ask::Watch { from, until } => Ok(self.watch(to, id, from, until)),
             Ask::Fetch { .. } | Ask::ListOffset { .. } if self.is_opening(id) => {
@@ -169,7 +170,7 @@ impl Shard {
             _ if self.check_leads(id).is_err() => Err(ErrorCode::NotLeaderOrFollower),
             Ask::Fetch { from, max_bytes, min_one, known_epoch } => self
                 .check_epoch(id, known_epoch)
-                .and_then(|()| self.fetch(to, id, from, max_bytes, min_one)),
+                .and_then(|()| self.fetch(to, (id, from), max_bytes, min_one, pool)),
             Ask::ListOffset { timestamp, known_epoch } => {
                 self.check_epoch(id, known_epoch).and_then(|()| self.list_offset(to, id, timestamp))
             }
@@ -238,7 +239,7 @@ impl Shard {
     }
 
     /// Ends a turn: lets the engine seal, then answers whatever became due.
-    pub(crate) fn turn(&mut self, now: Now) {
+    pub(crate) fn turn(&mut self, now: Now, pool: &mut Pool) {
         if self.replicas.is_some() {
             self.advance_committed();
             self.turn_replicas(now);
@@ -247,9 +248,9 @@ impl Shard {
         self.times.durable(now.mono, self.engine.durable_seq());
         self.advance_committed();
         self.settle_replicas(now);
-        self.take_up_reads(now);
+        self.take_up_reads(now, pool);
         self.open_gates();
-        self.answer_reads(now);
+        self.answer_reads(now, pool);
         self.watches.expire(now.mono);
     }
 
@@ -278,14 +279,15 @@ impl Shard {
     fn fetch(
         &mut self,
         to: Asker,
-        id: PartitionId,
-        from: Offset,
+        (id, from): (PartitionId, Offset),
         max_bytes: u32,
         min_one: bool,
+        pool: &mut Pool,
     ) -> Settled {
         let mut spans = core::mem::take(&mut self.spans);
         let read = self.engine.read(id, from, max_bytes, min_one, &mut spans);
-        let pieces = spans.drain(..).map(|span| self.pinned(span)).collect();
+        let mut pieces = if spans.is_empty() { Vec::new() } else { pool.pieces() };
+        pieces.extend(spans.drain(..).map(|span| self.pinned(span)));
         self.spans = spans;
         match read {
             Ok(Read::Tail { bytes }) => self.fetched(id, pieces, bytes).map(Some),
@@ -299,7 +301,7 @@ impl Shard {
     }
 
     /// Answers fetches whose bytes came from the disk.
-    fn answer_reads(&mut self, now: Now) {
+    fn answer_reads(&mut self, now: Now, pool: &mut Pool) {
         while let Some((token, found)) = self.engine.poll_lookup() {
             let (to, _) = self.take_reading(token);
             let answer = found.map_or_else(
@@ -313,7 +315,9 @@ impl Shard {
             let (to, id) = self.take_reading(token);
             let answer = read.map_err(|error| refusal::read(&error)).and_then(|bytes| {
                 let DiskBytes { pages, from, len } = bytes;
-                self.fetched(id, vec![Piece::Pages { pages, from, len }], len as u32)
+                let mut pieces = pool.pieces();
+                pieces.push(Piece::Pages { pages, from, len });
+                self.fetched(id, pieces, len as u32)
             });
             self.answers.push_back((to, answer.unwrap_or_else(Answer::Failed)));
         }

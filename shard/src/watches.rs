@@ -28,7 +28,8 @@ impl Watches {
 
     /// Partitions that anybody watches.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
-        self.by_partition.keys().copied()
+        let watched = self.by_partition.iter().filter(|(_, watches)| !watches.is_empty());
+        watched.map(|(id, _)| *id)
     }
 
     pub(crate) fn add(&mut self, id: PartitionId, from: Offset, until: Instant, to: Asker) {
@@ -60,18 +61,18 @@ impl Watches {
         }
     }
 
-    /// Drops watches whose time is over: their jobs have answered by themselves.
+    /// Drops watches whose time is over: their jobs have answered by themselves. Lists that became
+    /// empty stay: who reads a partition watches it again and again.
     pub(crate) fn expire(&mut self, now: Instant) {
         if self.next_end.is_none_or(|end| now < end) {
             return;
         }
         self.next_end = None;
-        self.by_partition.retain(|_, watches| {
+        for watches in self.by_partition.values_mut() {
             watches.retain(|watch| now < watch.until);
             let soonest = watches.iter().map(|watch| watch.until).min();
             self.next_end = [self.next_end, soonest].into_iter().flatten().min();
-            !watches.is_empty()
-        });
+        }
     }
 
     pub(crate) fn next_end(&self) -> Option<Instant> {

@@ -78,7 +78,10 @@ impl Core {
                 Piece::Tail { shard, pin, .. } => {
                     self.shard_mut(shard).expect("a pin returns to its shard").engine.unpin(pin);
                 }
-                Piece::Pages { pages, .. } => drop(pages),
+                // Whose they were does not matter: memory is memory, and a core seldom has two shards.
+                Piece::Pages { pages, .. } => {
+                    self.shards.first_mut().expect("who read has a shard").engine.recycle(pages);
+                }
             }
         }
         self.pool.give_pieces(pieces);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{Epoch, Now, Output, PartitionId, Piece, ShardId};
+use base::{Epoch, Now, PartitionId, Piece, ShardId};
 use replication::{Boot, ClusterState};
 
 use super::Core;
 use crate::ask::{Answer, Ask};
 use crate::groups::OFFSETS_TOPIC;
-use crate::mail::{Asker, Mail, Ticket};
+use crate::mail::{Asker, Ticket};
 use crate::serve::Home;
 
 impl Core {
@@ -90,7 +90,7 @@ impl Core {
         if to.core == self.id {
             self.file_answer(now, to, answer);
         } else {
-            self.outputs.push_back(Output::Mail { to: to.core, mail: Mail::Answer { to, answer } });
+            self.send_answer(to, answer);
         }
     }
 

@@ -4,7 +4,7 @@ use base::{Now, Output, Page, Piece};
 
 use super::Core;
 use crate::ask::{Answer, Ask, Fetched};
-use crate::mail::{Asker, Mail, Ticket};
+use crate::mail::{Asker, Mail, Spare, Ticket};
 use crate::serve::Home;
 
 impl Core {
@@ -13,10 +13,14 @@ impl Core {
         match mail {
             // Who asks is told to stop as well.
             Mail::Ask { .. } if self.stopping => {}
-            Mail::Ask { to, shard, partition, ask } => {
+            Mail::Ask { to, shard, partition, ask, spare } => {
+                self.pool.give_spare(spare);
                 self.ask(now, to, Home { shard, partition }, ask);
             }
-            Mail::Answer { to, answer } => self.file_answer(now, to, answer),
+            Mail::Answer { to, answer, spare } => {
+                self.pool.give_spare(spare);
+                self.file_answer(now, to, answer);
+            }
             Mail::Proposed { ticket, results } => self.finish_proposal(ticket, results),
             Mail::Snapshot(state) => self.apply_snapshot(now, state),
             Mail::Serve => self.start_serving(),
@@ -53,12 +57,17 @@ impl Core {
     pub(crate) fn ask(&mut self, now: Now, to: Asker, home: Home, ask: Ask) {
         let Home { shard, partition } = home;
         let Some(ask) = self.ask_groups(now, to, home, ask) else { return };
-        if let Some(own) = self.shard_mut(shard) {
-            return own.ask(now, to, partition, ask);
+        let Self { shards, pool, .. } = self;
+        if let Some(own) = shards.iter_mut().find(|own| own.id == shard) {
+            return own.ask(now, to, partition, ask, pool);
         }
         let owner = self.layout.core_of(shard);
         assert_ne!(owner, self.id, "{shard:?} belongs to this core and is not here");
-        let mail = Mail::Ask { to, shard, partition, ask };
+        let spare = match ask {
+            Ask::Fetch { .. } => self.pool.spare_answer(),
+            _ => Spare::default(),
+        };
+        let mail = Mail::Ask { to, shard, partition, ask, spare };
         self.outputs.push_back(Output::Mail { to: owner, mail });
     }
 
@@ -69,12 +78,22 @@ impl Core {
                 if to.core == self.id {
                     self.file_answer(now, to, answer);
                 } else {
-                    let mail = Mail::Answer { to, answer: self.detach(answer) };
-                    self.outputs.push_back(Output::Mail { to: to.core, mail });
+                    let answer = self.detach(answer);
+                    self.send_answer(to, answer);
                 }
             }
         }
         self.deliver_group_answers(now);
+    }
+
+    /// Sends an answer to another core.
+    pub(super) fn send_answer(&mut self, to: Asker, answer: Answer) {
+        let spare = match answer {
+            Answer::Produced(_) => self.pool.spare_bytes(),
+            _ => Spare::default(),
+        };
+        self.outputs
+            .push_back(Output::Mail { to: to.core, mail: Mail::Answer { to, answer, spare } });
     }
 
     pub(super) fn file_answer(&mut self, now: Now, to: Asker, answer: Answer) {

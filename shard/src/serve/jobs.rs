@@ -1,7 +1,7 @@
 //! How jobs end: the last answer writes the response into the request's place in the order.
 
 use base::{Now, Output};
-use net::Request;
+use net::{ApiKey, Request};
 use replication::{Proposal, Rejected};
 
 use super::produce::gate;
@@ -12,15 +12,12 @@ use crate::mail::{Mail, Ticket};
 impl Core {
     /// An answer was filed: goes on with whatever the job does when none is missing.
     pub(crate) fn finish_if_answered(&mut self, now: Now, ticket: Ticket) {
-        match self.jobs.get_mut(ticket) {
-            Some(job) if job.missing == 0 => {}
-            Some(_) | None => return,
-        }
-        let reads = self.jobs.get_mut(ticket).is_some_and(|job| job.fetch.is_some());
-        if reads {
-            self.settle_read(now, ticket);
-        } else {
-            self.finish_job(ticket);
+        let Some(job) = self.jobs.get_mut(ticket).filter(|job| job.missing == 0) else { return };
+        match (job.api, &job.fetch) {
+            // Its plan is lent out: it is settled once all of its parts were asked for.
+            (ApiKey::Fetch, None) => {}
+            (ApiKey::Fetch, Some(_)) => self.settle_read(now, ticket),
+            _ => self.finish_job(ticket),
         }
     }
 
@@ -37,7 +34,7 @@ impl Core {
                 self.take_written()
             }
         };
-        self.pool.give_bytes(body);
+        job.body = body;
         self.fulfil(job.conn, ticket, gate(job.frame), pieces);
         self.give_job(job);
     }

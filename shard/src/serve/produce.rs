@@ -11,7 +11,7 @@ use net::{Empty, ErrorCode, Outgoing, Records, ReplyTo, each};
 use replication::topic_name;
 
 use super::redirect::{self, Redirects};
-use super::{Call, Home, Served};
+use super::{Call, Home, Relayed, Served};
 use crate::ask::{Answer, Ask, Produced};
 use crate::core::Core;
 use crate::job::{Job, Part};
@@ -29,8 +29,7 @@ struct Walk {
     parts: Vec<Part>,
     /// The frame that all appends made here wait for.
     frame: Option<(ShardId, Seq)>,
-    /// Partitions, by place in `parts`, that must be asked of their owner.
-    asks: Vec<(usize, Home, Vec<u8>)>,
+    relayed: Vec<Relayed>,
     /// Appended here, by place in `parts`, and answered when a quorum has them.
     replicated: Vec<(usize, Home, Placed)>,
     /// The producer wants a quorum.
@@ -52,8 +51,8 @@ impl Core {
         }
         let Some(damaged) = self.verify(call, view) else { return Served::Verifying };
         let parts = self.pool.parts();
-        let (asks, replicated) = (Vec::new(), Vec::new());
-        let mut walk = Walk { parts, frame: None, asks, replicated, all: view.acks == -1 };
+        let (relayed, replicated) = (self.pool.relayed(), Vec::new());
+        let mut walk = Walk { parts, frame: None, relayed, replicated, all: view.acks == -1 };
         for topic in &view.topic_data {
             for data in &topic.partition_data {
                 let part = if topic_name::is_reserved(topic.name) {
@@ -80,9 +79,10 @@ impl Core {
         if view.acks == 0 {
             return self.finish_unanswered(now, walk);
         }
-        if !walk.asks.is_empty() || !walk.replicated.is_empty() {
+        if !walk.relayed.is_empty() || !walk.replicated.is_empty() {
             return self.produce_by_job(now, call, walk);
         }
+        self.pool.give_relayed(walk.relayed);
         self.write_parts(call.listener, call.header.reply_to(), view, &walk.parts);
         self.reply_written(call.conn, gate(walk.frame));
         self.pool.give_parts(walk.parts);
@@ -126,7 +126,8 @@ impl Core {
                 Err(Unplaced::Refused(code)) => return Err(code),
             }
         }
-        walk.asks.push((walk.parts.len(), home, batch.bytes().to_vec()));
+        let batch = self.keep(batch.bytes());
+        walk.relayed.push(Relayed { part: walk.parts.len(), home, batch });
         Ok(Part::Asked)
     }
 
@@ -139,23 +140,21 @@ impl Core {
             let shard = self.shard_mut(home.shard).expect("it took the batch");
             shard.await_placed(now, home.partition, to, placed);
         }
-        for (part, home, batch) in walk.asks {
-            let ask = Ask::Produce { batch, all: walk.all };
-            self.ask(now, self.asker(ticket, part), home, ask);
-        }
+        self.relay(now, ticket, walk.relayed, walk.all);
         Served::Yes
+    }
+
+    /// Asks the owners to append.
+    fn relay(&mut self, now: Now, ticket: Ticket, mut relayed: Vec<Relayed>, all: bool) {
+        for Relayed { part, home, batch } in relayed.drain(..) {
+            self.ask(now, self.asker(ticket, part), home, Ask::Produce { batch, all });
+        }
+        self.pool.give_relayed(relayed);
     }
 
     /// With acks=0 nobody is told anything; a refused batch closes the connection, as in Kafka.
     fn finish_unanswered(&mut self, now: Now, walk: Walk) -> Served {
-        for (part, home, batch) in walk.asks {
-            self.ask(
-                now,
-                self.asker(Ticket::NOBODY, part),
-                home,
-                Ask::Produce { batch, all: false },
-            );
-        }
+        self.relay(now, Ticket::NOBODY, walk.relayed, false);
         let refused = walk.parts.iter().any(|part| matches!(part, Part::Refused(_)));
         self.pool.give_parts(walk.parts);
         if refused { Served::Close } else { Served::Yes }

@@ -276,7 +276,10 @@ impl Cluster {
         self.tickets += 1;
         let ticket = Ticket { slot: self.tickets, generation: 0 };
         let to = Asker { core: TEST, ticket, part: 0 };
-        self.mail(node, Mail::Ask { to, shard: SHARD, partition: PARTITION, ask });
+        self.mail(
+            node,
+            Mail::Ask { to, shard: SHARD, partition: PARTITION, ask, spare: Default::default() },
+        );
         Question(self.tickets)
     }
 
@@ -364,7 +367,7 @@ impl Cluster {
             }
             Output::Close(conn) => self.hang_up((node, conn.slot)),
             Output::Mail { to: CoreId::CONTROL, mail } => self.told(node, mail),
-            Output::Mail { mail: Mail::Answer { to, answer }, .. } => {
+            Output::Mail { mail: Mail::Answer { to, answer, .. }, .. } => {
                 self.answers.insert(to.ticket.slot, answer);
             }
             Output::Mail { mail, .. } => panic!("{mail:?}"),

@@ -1,5 +1,6 @@
 //! A data core, as clients of the core view meet it: order, checksums, and where it sends them.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use base::batch::BatchBuilder;
@@ -21,6 +22,8 @@ use crate::disk::Disk;
 
 const OWN: ShardId = ShardId(0);
 const CONN: ConnId = ConnId { slot: 0, generation: 0 };
+/// Another client, whose answers nobody reads.
+const PRODUCER: ConnId = ConnId { slot: 1, generation: 0 };
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid([3; 16]);
 
@@ -212,6 +215,36 @@ fn produce_of(to: ReplyTo, batches: &[(i32, &[u8])]) -> Vec<u8> {
     request(to, produce::Request { transactional_id: None, acks: -1, timeout_ms: 1000, topic_data })
 }
 
+fn fetch_of(to: ReplyTo, wait: Duration, partitions: &[fetch::FetchPartition]) -> Vec<u8> {
+    let body = fetch::Request {
+        cluster_id: None,
+        replica_id: -1,
+        replica_state: Default::default(),
+        max_wait_ms: wait.as_millis() as i32,
+        min_bytes: 1,
+        max_bytes: 1000,
+        isolation_level: 0,
+        session_id: 0,
+        session_epoch: -1,
+        topics: [fetch::FetchTopic {
+            topic: "",
+            topic_id: net::Uuid(TOPIC_ID.0),
+            partitions: each(partitions.iter().copied()),
+        }],
+        forgotten_topics_data: net::Empty,
+        rack_id: "",
+    };
+    request(to, body)
+}
+
+/// Correlation id, and the bytes of records for each partition.
+fn fetched(answer: &[u8]) -> (i32, Vec<usize>) {
+    type Body = fetch::RequestView<'static>;
+    let (id, response) = decode_response::<Body>(16, answer).expect("it decodes");
+    let parts = response.responses.iter().flat_map(|topic| topic.partitions.iter());
+    (id, parts.map(|part| part.records.map_or(0, |records| records.bytes().len())).collect())
+}
+
 /// Correlation id, and of each partition its error and offset.
 fn produced(version: i16, answer: &[u8]) -> (i32, Vec<(ErrorCode, i64)>) {
     type Body = produce::RequestView<'static>;
@@ -307,25 +340,8 @@ fn who_asks_the_wrong_broker_is_told_the_right_one() {
         partition_max_bytes: 1000,
         ..Default::default()
     };
-    let body = fetch::Request {
-        cluster_id: None,
-        replica_id: -1,
-        replica_state: Default::default(),
-        max_wait_ms: 0,
-        min_bytes: 1,
-        max_bytes: 1000,
-        isolation_level: 0,
-        session_id: 0,
-        session_epoch: -1,
-        topics: [fetch::FetchTopic {
-            topic: "",
-            topic_id: net::Uuid(TOPIC_ID.0),
-            partitions: [partition(1), partition(0)],
-        }],
-        forgotten_topics_data: net::Empty,
-        rack_id: "",
-    };
-    host.receive(&request(to(16, 2), body));
+    let partitions = [partition(1), partition(0)];
+    host.receive(&fetch_of(to(16, 2), Duration::ZERO, &partitions));
     host.settle();
     let answer = host.answer().expect("sent");
     let (_, response) =
@@ -340,4 +356,35 @@ fn who_asks_the_wrong_broker_is_told_the_right_one() {
     assert_eq!((parts[1].error_code, parts[1].current_leader.leader_id), (ErrorCode::None, -1));
     let endpoints: Vec<_> = response.node_endpoints.iter().map(|one| one.node_id).collect();
     assert_eq!(endpoints, [1001]);
+}
+
+#[test]
+fn a_fetch_at_the_end_waits_for_records_or_for_its_time() {
+    let mut host = Host::start();
+    let at = |fetch_offset| fetch::FetchPartition {
+        fetch_offset,
+        partition_max_bytes: 1000,
+        ..Default::default()
+    };
+    let wait = Duration::from_millis(500);
+    let batch = batch(10);
+    for offset in 0..3 {
+        host.receive(&fetch_of(to(16, 1), wait, &[at(offset)]));
+        host.settle();
+        assert!(host.sent.is_empty(), "there is nothing at {offset} yet");
+        host.handle(Input::Opened { conn: PRODUCER, listener: Listener::Core(OWN) });
+        let record = produce_of(to(9, 9), &[(0, &batch)]);
+        host.handle(Input::Received { conn: PRODUCER, bytes: &record });
+        host.handle(Input::Closed { conn: PRODUCER });
+        host.settle();
+        assert_eq!(fetched(&host.answer().expect("woken")), (1, vec![batch.len()]));
+    }
+    host.receive(&fetch_of(to(16, 2), wait, &[at(3)]));
+    host.settle();
+    host.now.mono = host.now.mono.plus(wait - Duration::from_nanos(1));
+    host.settle();
+    assert!(host.sent.is_empty());
+    host.now.mono = host.now.mono.plus(Duration::from_nanos(1));
+    host.settle();
+    assert_eq!(fetched(&host.answer().expect("in time")), (2, vec![0]));
 }

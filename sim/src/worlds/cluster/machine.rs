@@ -162,7 +162,7 @@ impl Process {
         while let Some(output) = self.cores[index].poll() {
             match output {
                 Output::Disk(op) => self.ops.push_back(op),
-                Output::Mail { to: CLIENTS, mail: Mail::Answer { to, answer } } => {
+                Output::Mail { to: CLIENTS, mail: Mail::Answer { to, answer, .. } } => {
                     self.wishes.push_back(Wish::Answer(to.ticket, answer));
                 }
                 Output::Mail { to, mail } => self.post(now, CoreId(index as u16), to, mail),

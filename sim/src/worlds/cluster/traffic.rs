@@ -106,7 +106,7 @@ impl ClusterWorld {
                 if let Some(process) = self.nodes[index].touch() {
                     let core = process.core_of(shard);
                     let to = Asker { core: CLIENTS, ticket, part: 0 };
-                    let mail = Mail::Ask { to, shard, partition, ask };
+                    let mail = Mail::Ask { to, shard, partition, ask, spare: Default::default() };
                     process.cores[core].handle(own, Input::Mail { from: CLIENTS, mail });
                 }
             }
