@@ -2,7 +2,8 @@
 
 use base::{
     Arena, Batch, Committed, Done, Durable, Epoch, EpochHistory, FileId, Incarnation, Instant,
-    LogEnd, LogStart, Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq, Span,
+    LatencyHistogram, LogEnd, LogStart, Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq,
+    Span,
 };
 
 use crate::append::Appended;
@@ -375,6 +376,15 @@ impl Engine {
     #[must_use]
     pub fn metrics(&self) -> EngineMetrics {
         self.store().map(Store::metrics).unwrap_or_default()
+    }
+
+    /// How long frames took to stable storage so far, and how many are on their way.
+    #[must_use]
+    pub fn frame_times(&self) -> (LatencyHistogram, u32) {
+        let journal = self.store().map(|store| &store.journal);
+        journal.map_or_else(Default::default, |journal| {
+            (journal.write_times(), journal.counters().in_flight)
+        })
     }
 
     #[must_use]

@@ -9,7 +9,7 @@ mod detection;
 mod fence;
 mod outcome;
 
-use base::ShardId;
+use base::{Instant, ShardId};
 
 pub use self::detection::{Beat, Heartbeat, PreFence, PreFenceAnswer, REPORTS_MAX, Reports, Slow};
 use self::detection::{put_dead, take_dead};
@@ -36,6 +36,8 @@ const PRE_FENCE_ANSWER: u8 = 19;
 const HEARTBEAT: u8 = 20;
 const DIED: u8 = 21;
 const REPORTS: u8 = 22;
+const ECHO: u8 = 23;
+const ECHOED: u8 = 24;
 
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,14 @@ pub enum ControlMessage {
     Died(Vec<(ShardId, Boot)>),
     /// To the control leader, until the cluster log has it.
     Reports(Reports),
+    /// Say this back at once: how far are you? By the sender's clock.
+    Echo {
+        sent: Instant,
+    },
+    /// Answers [`ControlMessage::Echo`].
+    Echoed {
+        sent: Instant,
+    },
     /// To the control leader: agree to this, drawn up by the sender in the state that it has.
     Propose {
         ticket: u64,
@@ -103,6 +113,14 @@ impl ControlMessage {
                 put_u8(&mut out, REPORTS);
                 reports.encode(&mut out);
             }
+            Self::Echo { sent } => {
+                put_u8(&mut out, ECHO);
+                put_u64(&mut out, sent.0);
+            }
+            Self::Echoed { sent } => {
+                put_u8(&mut out, ECHOED);
+                put_u64(&mut out, sent.0);
+            }
             Self::Propose { ticket, command } => {
                 put_u8(&mut out, PROPOSE);
                 put_u64(&mut out, *ticket);
@@ -138,6 +156,8 @@ impl ControlMessage {
             HEARTBEAT => Self::Heartbeat(Heartbeat::decode(&mut fields)?),
             DIED => Self::Died(fields.list(14, take_dead)?),
             REPORTS => Self::Reports(Reports::decode(&mut fields)?),
+            ECHO => Self::Echo { sent: Instant(fields.u64()?) },
+            ECHOED => Self::Echoed { sent: Instant(fields.u64()?) },
             PROPOSE => {
                 let ticket = fields.u64()?;
                 Self::Propose { ticket, command: Command::decode(&mut fields)? }

@@ -17,6 +17,7 @@ use crate::control_message::{
     Beat, Fence, FenceAnswers, Heartbeat, PreFence, PreFenceAnswer, REPORTS_MAX, Reports, Slow,
 };
 use crate::detector::{HEARTBEAT, Suspicion};
+use crate::echoes::Echoes;
 use crate::elector::Order;
 use crate::leadership::{CaughtUp, HandOver, Opened};
 use crate::node::Boot;
@@ -49,6 +50,7 @@ pub struct Steward {
     deaths: BTreeMap<Placement, Boot>,
     /// This node is about to stop.
     leaves: bool,
+    echoes: Echoes,
     /// Who fenced in this term.
     fencer: Option<(Term, NodeId)>,
     next_beat: Instant,
@@ -106,6 +108,7 @@ impl Steward {
             followed: None,
             deaths: BTreeMap::new(),
             leaves: false,
+            echoes: Echoes::default(),
             fencer: None,
             next_beat: Instant(0),
             next_report: Instant(0),
@@ -212,6 +215,8 @@ impl Steward {
             | ControlMessage::Proposed { .. } => {
                 panic!("the cluster log takes its messages itself: {message:?}")
             }
+            ControlMessage::Echo { sent } => self.send(from, ControlMessage::Echoed { sent }),
+            ControlMessage::Echoed { sent } => self.echoes.returned(now, from, sent),
             ControlMessage::Fence(fence) => self.pass_fence(from, fence),
             ControlMessage::FenceAnswers(answers) => self.elector.answered(from, answers),
             ControlMessage::PreFence(question) => {
@@ -233,6 +238,7 @@ impl Steward {
 
     /// Goes on with everything. `committed` is the newest state that is agreed.
     pub fn turn(&mut self, now: Instant, committed: &ClusterState, proposed: &ClusterState) {
+        self.call(now);
         self.send_heartbeat(now);
         self.send_reports(now, committed, proposed);
         if !matches!(self.role, Role::Leads(_)) {
@@ -323,16 +329,25 @@ impl Steward {
         }
     }
 
+    /// Asks every node for an echo now and then, as long as heartbeats wake this one.
+    fn call(&mut self, now: Instant) {
+        if self.role != Role::Alone && self.echoes.is_due(now) {
+            let calls = self.heard.keys().map(|to| (*to, ControlMessage::Echo { sent: now }));
+            self.outputs.extend(calls.map(|(to, message)| Stewarding::Send { to, message }));
+        }
+    }
+
     fn send_heartbeat(&mut self, now: Instant) {
         if now < self.next_beat || self.role == Role::Alone {
             return;
         }
         self.next_beat = now.plus(HEARTBEAT);
+        let is_far = self.echoes.is_slow();
         let beat = |(shard, own): (&ShardId, &OwnShard)| Beat {
             shard: *shard,
             boot: own.boot,
             silent_ms: millis(now.since(own.alive)),
-            slow: own.slow,
+            slow: Slow { net: own.slow.net || is_far, ..own.slow },
         };
         let beats = self.shards.iter().map(beat).collect();
         let heartbeat = Heartbeat { beats, leaves: self.leaves };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{bench, cluster, consume, dump, floor, group, produce, repair, topic};
+use crate::commands::{bench, cluster, consume, dump, fault, floor, group, produce, repair, topic};
 use crate::failure::Failure;
 use crate::{herald, output, serve};
 use serve_args::ServeArgs;
@@ -35,6 +35,9 @@ enum Command {
     /// Run a cluster on this machine to try things with.
     #[command(after_help = cluster::EXAMPLES)]
     Cluster(cluster::ClusterArgs),
+    /// Make a node go wrong, to see what it and the others do.
+    #[command(after_help = fault::EXAMPLES)]
+    Fault(fault::FaultArgs),
     /// Write records to a topic, from lines or files.
     #[command(after_help = produce::EXAMPLES)]
     Produce(produce::ProduceArgs),
@@ -98,6 +101,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Topic(args) => topic::run(&args),
         Command::Group(args) => group::run(&args),
         Command::Cluster(args) => cluster::run(&args),
+        Command::Fault(args) => fault::run(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Bench(args) => bench::run(&args),

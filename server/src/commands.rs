@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cluster;
 pub mod consume;
 pub mod dump;
+pub mod fault;
 pub mod floor;
 mod folder_args;
 pub mod group;

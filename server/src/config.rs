@@ -30,6 +30,8 @@ pub use value::{AdvertisedHost, BinCount, ByteSize, Count, JournalWindow, Listen
 pub struct Config {
     pub data: PathBuf,
     pub pid_file: Option<PathBuf>,
+    /// Operators may inject faults.
+    pub enable_faults: bool,
     pub node_view: View,
     /// Shard 0; shard N is N ports further on.
     pub core_view: View,
@@ -157,6 +159,7 @@ impl Config {
         Ok(Self {
             data: raw.required("data")?,
             pid_file: raw.optional("pid_file")?,
+            enable_faults: raw.required("enable_faults")?,
             node_view: view(raw, "listen", advertise, "advertise")?,
             core_view: view(raw, "core_listen", core_advertise, "core-advertise")?,
             admin: admin(raw)?,

@@ -9,6 +9,7 @@ mod http;
 mod links;
 mod metrics;
 mod news;
+mod notifier;
 mod pages;
 mod wake;
 
@@ -23,6 +24,7 @@ use ring::{Mailboxes, ReactorCounters};
 use shard::{ControlSettings, ControlShard, Mail};
 use thiserror::Error;
 
+use crate::faults::{Board, Gate};
 use crate::serve::Event;
 use crate::serve::shard_plan::{OpenShard, ShardError, ShardPlan};
 pub(crate) use bell::Bell;
@@ -32,6 +34,7 @@ use driver::Driver;
 pub(crate) use links::LinkEvent;
 use links::Links;
 pub(crate) use links::{FRAME_MAX, LinkPlan, control_of};
+use notifier::Notifier;
 use pages::Pages;
 
 /// Everything the control core needs, gathered on the main thread.
@@ -47,6 +50,16 @@ pub struct ControlPlan {
     /// By data core.
     pub counters: Vec<Arc<ReactorCounters>>,
     pub events: Sender<Event>,
+    /// `None` unless faults may be injected.
+    pub(crate) faults: Option<FaultPlan>,
+}
+
+/// What a board of faults must know of the node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultPlan {
+    pub(crate) seed: u64,
+    pub(crate) cores: u16,
+    pub(crate) shards: u16,
 }
 
 /// Why the control core does not run.
@@ -91,30 +104,40 @@ impl ControlPlan {
 
     async fn run(self) -> Result<(), ControlError> {
         let bell = Rc::new(Bell::default());
-        let path = self.shard.path.clone();
+        let (path, cores) = (self.shard.path.clone(), self.counters.len());
         let OpenShard { folder, engine, arena: _ } = self.shard.open()?;
-        let files = Disk::open(path, folder, Rc::clone(&bell)).await;
+        let board = self.faults.map(|plan| Rc::new(plan.board()));
+        let gate = board.as_ref().map(|board| board.gate.clone());
+        let files = Disk::open(path, folder, Rc::clone(&bell), gate.clone()).await;
         let disk = files.map_err(|error| ControlError::Files(error.to_string()))?;
         let shard = ControlShard::of_cluster(engine, self.settings);
         let shard = Rc::new(RefCell::new(shard));
-        let pages = Pages::new(Rc::clone(&shard), self.counters, Rc::clone(&bell));
+        let pages = Pages::new(Rc::clone(&shard), self.counters, Rc::clone(&bell), board.clone());
         let address = self.admin;
         let http = http::serve(address, self.token, Rc::new(pages))
             .map_err(|source| ControlError::Admin { address, source })?;
         let wake = wake::source(self.mailboxes.event())
             .map_err(|error| ControlError::Start(error.to_string()))?;
         wake.ring(Rc::clone(&bell));
-        let links = self.links.map(|plan| start_links(plan, &bell)).transpose()?;
-        Driver::new(shard, disk, self.mailboxes, links, bell, self.events).run().await;
+        let links = self.links.map(|plan| start_links(plan, &bell, gate)).transpose()?;
+        let cores = u16::try_from(cores).expect("cores are numbered so");
+        let notifier = Notifier::new(cores, board.clone());
+        Driver::new(shard, disk, self.mailboxes, links, bell, self.events, notifier).run().await;
         // Closes the port now: with the executor's ring it would close somewhat later.
         http.cancel().await;
         Ok(())
     }
 }
 
-fn start_links(plan: LinkPlan, bell: &Rc<Bell>) -> Result<Links, ControlError> {
+impl FaultPlan {
+    fn board(self) -> Board {
+        Board::new(self.seed, self.cores, self.shards)
+    }
+}
+
+fn start_links(plan: LinkPlan, bell: &Rc<Bell>, gate: Option<Gate>) -> Result<Links, ControlError> {
     let address = plan.listen;
-    plan.start(Rc::clone(bell)).map_err(|source| ControlError::Links { address, source })
+    plan.start(Rc::clone(bell), gate).map_err(|source| ControlError::Links { address, source })
 }
 
 impl ControlThread {

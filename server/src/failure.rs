@@ -51,6 +51,10 @@ pub enum Failure {
     DemoNode { node: u16, status: ExitStatus, said: String },
     #[error("node {node} of the demo does not serve yet: see {}", log.display())]
     DemoLate { node: u16, log: PathBuf },
+    #[error("cannot talk to the admin port {address}: {source}")]
+    AdminPort { address: String, source: io::Error },
+    #[error("refused: {why}")]
+    AdminRefused { why: String },
     #[error("{problems} of the cluster's things are not as they should be")]
     Unhealthy { problems: usize },
     #[error(

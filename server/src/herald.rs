@@ -191,7 +191,7 @@ mod tests {
         LocalExecutor::default().run(async {
             glommio::timer::sleep(2 * LOOK).await;
             let bell = Rc::new(Bell::default());
-            let links = plan(0, address).start(Rc::clone(&bell)).expect("a free port");
+            let links = plan(0, address).start(Rc::clone(&bell), None).expect("a free port");
             glommio::timer::sleep(4 * LOOK).await;
             let frame = framed(&ControlMessage::Died(dead.clone()).encode());
             messenger.news.send(frame).expect("it waits for news");

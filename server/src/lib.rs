@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod data_folder;
 pub mod failure;
+mod faults;
 pub mod herald;
 pub mod listen;
 mod offline;

@@ -103,9 +103,13 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         Assignment::new(&config, folder.meta().shard_count()).map_err(Failure::Cpus)?;
     let sockets = Sockets::open(&config, &assignment)?;
     let report = Report::start(started, &config, &folder, &assignment, &sockets, &features);
-    match ring::measure_dsync(folder.path(), &ring) {
-        Err(error) if error.is_full_disk() => report.full_device(),
-        measured => report.device(&measured.map_err(Failure::Device)?),
+    let device = match ring::measure_dsync(folder.path(), &ring) {
+        Err(error) if error.is_full_disk() => None,
+        measured => Some(measured.map_err(Failure::Device)?),
+    };
+    match &device {
+        Some(device) => report.device(device),
+        None => report.full_device(),
     }
     let (events, heard) = channel();
     let stop = events.clone();
@@ -114,7 +118,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
         let _ = stop.send(Event::StopAsked);
     })
     .map_err(Failure::Signals)?;
-    let plans = engines::plan(&config, &folder, &assignment, sockets, &events, args)?;
+    let plans =
+        engines::plan(&config, &folder, &assignment, sockets, &events, args, device.as_ref())?;
     report.memory(&config, &plans);
     let herald = Herald::start(&config, folder.meta());
     let stoppers = plans.stoppers();

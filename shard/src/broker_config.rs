@@ -5,6 +5,7 @@ use replication::topic_config::{Kind, TOPIC_CONFIGS};
 use crate::core::CoreSettings;
 use crate::groups::OFFSETS_PARTITIONS;
 use crate::groups::settings::GroupSettings;
+use crate::notices::Notices;
 
 /// A config as DescribeConfigs tells it. None can be changed over the wire.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ const COUNT: Kind = Kind::Int { min: 1, max: i32::MAX };
 pub(crate) fn broker_configs(
     settings: &CoreSettings,
     replication_factor: u16,
+    notices: &Notices,
 ) -> Vec<BrokerConfig> {
     let own = [
         (
@@ -65,7 +67,7 @@ pub(crate) fn broker_configs(
             "The most bytes in one answer to a fetch.",
         ),
     ];
-    let own = own.into_iter().chain(group_configs(&settings.groups));
+    let own = own.into_iter().chain(group_configs(&settings.groups)).chain(noticed(notices));
     let own = own.map(|(name, value, kind, doc)| BrokerConfig {
         name,
         value,
@@ -79,6 +81,24 @@ pub(crate) fn broker_configs(
         Some(BrokerConfig { name, value, kind: config.kind, is_default: true, doc: config.doc })
     });
     own.chain(fallbacks).collect()
+}
+
+/// What is so now and no setting: how `chiplog cluster status` hears of it.
+fn noticed(notices: &Notices) -> [Row; 2] {
+    [
+        (
+            "chiplog.health",
+            notices.health_text(),
+            Kind::List,
+            "How each shard of the cluster is; ask the controller.",
+        ),
+        (
+            "chiplog.faults",
+            notices.faults_text(),
+            Kind::List,
+            "Faults that were injected into this node and hold now.",
+        ),
+    ]
 }
 
 /// What holds for groups.

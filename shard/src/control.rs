@@ -292,6 +292,8 @@ impl ControlShard {
             | Mail::Serve
             | Mail::Fence { .. }
             | Mail::ToPeer { .. }
+            | Mail::Notices(_)
+            | Mail::Fault(_)
             | Mail::Measure => {
                 panic!("the control core was sent mail for a data core: {mail:?}")
             }

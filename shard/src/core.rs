@@ -35,6 +35,7 @@ use crate::layout::Layout;
 use crate::loss::Loss;
 use crate::mail::Mail;
 use crate::metrics::CoreMetrics;
+use crate::notices::Notices;
 use crate::peer::{Peering, Peers};
 use crate::pool::Pool;
 use crate::serve::ProducerIds;
@@ -72,6 +73,7 @@ pub struct Core {
     /// The newest snapshot is not yet in force on every open shard.
     pub(crate) unapplied: bool,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) notices: Arc<Notices>,
     uuids_drawn: u64,
     /// Turns that have ended.
     pub(crate) turns: u64,
@@ -136,6 +138,7 @@ impl Core {
             ops: Slab::default(),
             unapplied: false,
             producer_ids: ProducerIds::default(),
+            notices: Arc::default(),
             uuids_drawn: 0,
             turns: 0,
             verifying: None,

@@ -11,7 +11,9 @@ use replication::replica::Event;
 use replication::{Boot, ClusterState, ControlMessage, LogIndex, Placement, Proposal, Rejected};
 
 use crate::ask::{Answer, Ask};
+use crate::fault::FaultOrder;
 use crate::metrics::CoreMetrics;
+use crate::notices::Notices;
 
 /// Names one part of a pending request to whoever answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,10 @@ pub enum Mail {
     Measure,
     /// Data core to control core: the numbers.
     Measured(Box<CoreMetrics>),
+    /// Control core to data core: what clients may ask for.
+    Notices(Arc<Notices>),
+    /// Control core to whoever runs a data core: do wrong in its name. No machine hears of it.
+    Fault(FaultOrder),
     /// To the control core: the control core of `node` says this.
     FromPeer { node: NodeId, message: ControlMessage },
     /// Control core to [`CoreId::PEERS`]: tell the control core of `node`. Lost if there is no link.

@@ -8,6 +8,7 @@
 //! all of that with it: streams number their messages, and the next one begins anew.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use base::{ConnId, DialId, Instant, NodeId, Piece, ShardId};
@@ -24,6 +25,8 @@ pub struct Peering {
     pub secret: Secret,
     /// The control link's address of each other node; shard N listens at port + 1 + N.
     pub nodes: BTreeMap<NodeId, SocketAddr>,
+    /// A journal half of whose writes take that long has a slow disk.
+    pub slow_disk_from: Duration,
 }
 
 /// One connection to another shard.

@@ -28,6 +28,7 @@ use crate::metrics::ShardMetrics;
 use crate::pool::Pool;
 use crate::refusal;
 use crate::replicas::Replicas;
+use crate::slow_disk::SlowDisk;
 use crate::watches::Watches;
 
 /// See the module's description.
@@ -55,6 +56,7 @@ pub(crate) struct Shard {
     pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
     /// The phase that the control core was last told.
     pub(crate) told: Option<Phase>,
+    pub(crate) slow_disk: SlowDisk,
 }
 
 /// Where an append went.
@@ -106,6 +108,7 @@ impl Shard {
             replicas: None,
             applied: BTreeMap::new(),
             told: None,
+            slow_disk: SlowDisk::default(),
         }
     }
 

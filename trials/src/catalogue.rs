@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod clients;
+mod cluster_deaths;
+mod cluster_disks;
+mod cluster_links;
 mod disks;
 mod full_disk;
 mod full_disk_start;
@@ -24,6 +27,8 @@ pub struct Trial {
     pub limit_s: u64,
     /// The file of a setting of the whole machine that it changes; the runner puts it back.
     pub changes: Option<&'static str>,
+    /// It runs in a network of its own, where it may do as it likes.
+    pub has_network: bool,
     pub run: fn(&Context) -> Outcome,
 }
 
@@ -33,7 +38,15 @@ const fn trial(
     limit_s: u64,
     run: fn(&Context) -> Outcome,
 ) -> Trial {
-    Trial { name, promise, limit_s, changes: None, run }
+    Trial { name, promise, limit_s, changes: None, has_network: false, run }
+}
+
+const fn of_cluster(
+    name: &'static str,
+    promise: &'static str,
+    run: fn(&Context) -> Outcome,
+) -> Trial {
+    Trial { has_network: true, ..trial(name, promise, 120, run) }
 }
 
 /// Every trial, in the order in which they run.
@@ -193,6 +206,56 @@ pub const TRIALS: &[Trial] = &[
         "a start that cannot be is one clear sentence and a failure",
         120,
         poor_host::refuse_clearly,
+    ),
+    of_cluster(
+        "cluster-kill-keeps-every-ack",
+        "kill -9 of leaders under load: the others lead at once, and every ack is kept",
+        cluster_deaths::killed_leaders,
+    ),
+    of_cluster(
+        "cluster-pause-keeps-every-ack",
+        "SIGSTOP of a leader for 5 s: the others go on, and it returns as a follower",
+        cluster_deaths::paused_leader,
+    ),
+    of_cluster(
+        "cluster-restarts-keep-every-ack",
+        "all nodes down and up again in every order: every ack is kept",
+        cluster_deaths::restarts_in_every_order,
+    ),
+    of_cluster(
+        "cluster-wiped-disk-keeps-every-ack",
+        "a node comes back with an empty disk under its old number: it is rebuilt, and counts then",
+        cluster_deaths::wiped_disk,
+    ),
+    of_cluster(
+        "cluster-isolation-keeps-every-ack",
+        "the cable of a leader is pulled, and plugged in again",
+        cluster_links::isolation,
+    ),
+    of_cluster(
+        "cluster-one-way-loss-keeps-every-ack",
+        "frames get lost in one direction between two nodes, each direction in turn",
+        cluster_links::one_way_loss,
+    ),
+    of_cluster(
+        "cluster-bridge-keeps-every-ack",
+        "two nodes hear a third and not each other: nothing stops, nothing flaps",
+        cluster_links::bridge,
+    ),
+    of_cluster(
+        "cluster-loss-keeps-every-ack",
+        "lost and late pieces on every link of a node, by the product's own fault commands",
+        cluster_links::loss_and_jitter,
+    ),
+    of_cluster(
+        "cluster-frozen-disk-keeps-every-ack",
+        "the disk of a leader stands still, then is slow: the others commit, and health says so",
+        cluster_disks::frozen,
+    ),
+    of_cluster(
+        "cluster-full-disk-keeps-every-ack",
+        "the disk of one node is full: the others commit, and it catches up once there is room",
+        cluster_disks::full,
     ),
     Trial {
         changes: Some(poor_host::IO_URING_DISABLED),

@@ -7,11 +7,14 @@
 //!          ▼                           ▼
 //!   Server (a child process) ──▶ Mount ──▶ LoopDevice ──▶ image file, or
 //!    kill · stop · pause                                  DropDisk (FUSE; forgets what was not flushed)
+//!
+//!   Cluster: three servers, each in a namespace of a Network whose wires can be cut
 //! ```
 
 #![cfg(feature = "harness")]
 
 pub mod catalogue;
+pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod drop_disk;
@@ -19,6 +22,7 @@ pub mod frames;
 pub mod ledger;
 pub mod loop_device;
 pub mod mount;
+pub mod network;
 pub mod ports;
 pub mod producers;
 pub mod reader;
@@ -28,6 +32,7 @@ pub mod server;
 pub mod topics;
 pub mod trouble;
 
+pub use cluster::Cluster;
 pub use context::Context;
 pub use drop_disk::DropDisk;
 pub use loop_device::LoopDevice;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use trials::catalogue::{TRIALS, Trial};
 use trials::command::may_administer;
+use trials::network::OWN_NETWORK;
 use trials::{Context, Trouble};
 
 const SKIPPED: u8 = 77;
@@ -70,6 +71,9 @@ fn run_apart(trial: &Trial) -> Option<i32> {
     let this = std::env::current_exe().expect("a running program has a path");
     let mut command = if may_administer() {
         let mut unshare = Command::new("unshare");
+        if trial.has_network {
+            unshare.arg("--net").env(OWN_NETWORK, "1");
+        }
         unshare
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
             .arg(this);

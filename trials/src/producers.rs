@@ -1,5 +1,6 @@
 //! librdkafka producers that write down every ack.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -97,6 +98,30 @@ impl Producers {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Waits until each of the partitions has one more ack than now; how long that took.
+    pub fn await_each(&self, partitions: i32, limit: Duration) -> Outcome<Duration> {
+        let (start, from) = (Instant::now(), self.acked());
+        loop {
+            let ledger = locked(&self.ledger);
+            let acked: HashSet<i32> = ledger.acks[from..].iter().map(|ack| ack.partition).collect();
+            drop(ledger);
+            let missing: Vec<i32> = (0..partitions).filter(|id| !acked.contains(id)).collect();
+            if missing.is_empty() {
+                return Ok(start.elapsed());
+            }
+            if limit < start.elapsed() {
+                let Ledger { refusals, complaints, .. } = self.ledger();
+                return Err(Trouble::failed(format!(
+                    "no ack from partitions {missing:?} in {limit:?}; {} refused, first {:?}; the \
+                     client said {complaints:?}",
+                    refusals.len(),
+                    refusals.first(),
+                )));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Sends nothing from now on, and stays connected.

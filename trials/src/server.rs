@@ -105,7 +105,8 @@ impl Launch {
         Ok((status, server.said().to_owned()))
     }
 
-    fn spawn(&self) -> Outcome<Server> {
+    /// Starts the server and waits for nothing.
+    pub fn spawn(&self) -> Outcome<Server> {
         let start = Instant::now();
         let mut command = self.command();
         let mut child = command
@@ -226,7 +227,13 @@ impl Server {
         Ok(total)
     }
 
-    fn await_ready(mut self) -> Outcome<Self> {
+    /// Whether it has said `ready`.
+    pub fn is_ready(&mut self) -> bool {
+        self.said().lines().any(|line| line.starts_with("ready"))
+    }
+
+    /// Waits until it says `ready`, which it has not said yet.
+    pub fn await_ready(mut self) -> Outcome<Self> {
         let start = Instant::now();
         loop {
             match self.output.recv_timeout(START_LIMIT.saturating_sub(start.elapsed())) {

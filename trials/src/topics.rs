@@ -16,7 +16,17 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Makes a topic with the server's defaults.
 pub fn create(bootstrap: &str, name: &str, partitions: i32) -> Outcome<()> {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    create_replicated(bootstrap, name, partitions, 1)
+}
+
+/// Makes a topic with so many replicas of each partition.
+pub fn create_replicated(
+    bootstrap: &str,
+    name: &str,
+    partitions: i32,
+    replicas: i32,
+) -> Outcome<()> {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
     let (client, options) = admin(bootstrap)?;
     let results = block_on(client.create_topics([&topic], &options))?;
     each(results.into_iter().map(|result| result.map(drop).map_err(|(_, code)| code)))

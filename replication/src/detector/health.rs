@@ -6,9 +6,9 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     Healthy,
-    /// Its journal's writes take longer than those of its peers.
+    /// Its journal's writes take far longer than they did at its start.
     SlowDisk,
-    /// Its messages come later than those of its peers.
+    /// Words to all other nodes and back take long.
     SlowNet,
     /// It holds replicas that are being caught up.
     Learner,
@@ -24,8 +24,8 @@ impl Health {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Healthy => "heard from, and as fast as its peers",
-            Self::SlowDisk => "its journal's writes take longer than those of its peers",
-            Self::SlowNet => "its messages come later than those of its peers",
+            Self::SlowDisk => "its journal's writes take far longer than they did at its start",
+            Self::SlowNet => "words to all other nodes and back take long, and not between those",
             Self::Learner => "replicas here are being caught up and count for nothing yet",
             Self::Suspect => "not heard from for a while; its followers are being asked",
             Self::Dead => {

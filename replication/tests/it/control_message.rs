@@ -32,6 +32,15 @@ fn golden_of_proposals() -> Vec<(ControlMessage, String)> {
     all.map(|(message, hex)| (message, hex.to_owned())).into()
 }
 
+fn golden_of_echoes() -> Vec<(ControlMessage, String)> {
+    let sent = base::Instant(7);
+    let all = [
+        (ControlMessage::Echo { sent }, "01170700000000000000"),
+        (ControlMessage::Echoed { sent }, "01180700000000000000"),
+    ];
+    all.map(|(message, hex)| (message, hex.to_owned())).into()
+}
+
 fn golden() -> Vec<(ControlMessage, String)> {
     let raft = |body, hex: &str| {
         let sender = Boot { journal: 7, boot: Incarnation(2) };
@@ -66,7 +75,7 @@ fn golden() -> Vec<(ControlMessage, String)> {
 }
 
 fn all_golden() -> Vec<(ControlMessage, String)> {
-    [golden(), golden_of_proposals()].concat()
+    [golden(), golden_of_proposals(), golden_of_echoes()].concat()
 }
 
 #[test]

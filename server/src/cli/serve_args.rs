@@ -104,6 +104,11 @@ impl Args for ServeArgs {
                 .long(setting.flag())
                 .value_name(setting.value)
                 .help(format!("{}{default}", setting.help));
+            // A switch: given without a value it means yes.
+            let arg = match setting.key {
+                "enable_faults" => arg.num_args(0..=1).default_missing_value("true"),
+                _ => arg,
+            };
             command.arg(arg)
         })
     }

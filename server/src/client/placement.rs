@@ -1,12 +1,18 @@
 //! Where partitions are, where they are to go, and who leads the cluster log.
 
-use net::api::{alter_partition_reassignments, describe_cluster, describe_quorum, elect_leaders};
+use net::api::{
+    alter_partition_reassignments, describe_cluster, describe_configs, describe_quorum,
+    elect_leaders,
+};
 use net::each;
 
-use super::{ClientError, Cluster};
+use super::{ClientError, Cluster, Connection};
 
 /// Kafka's name of its cluster log.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
+
+/// Kafka's number of a broker as a thing that has configs.
+const BROKER: i8 = 4;
 
 /// A node, or a shard in the core view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +59,25 @@ pub fn voters(cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
         let partitions = response.topics.iter().flat_map(|topic| topic.partitions.iter());
         let voters = partitions.flat_map(|partition| partition.current_voters.iter());
         voters.map(|voter| voter.replica_id).collect()
+    })
+}
+
+/// What a broker says of itself under the name of a config that only ours have; empty if it has
+/// none.
+pub fn noticed(broker: &mut Connection, id: i32, name: &str) -> Result<String, ClientError> {
+    let (id, names) = (id.to_string(), [name]);
+    let request = describe_configs::Request {
+        resources: [describe_configs::DescribeConfigsResource {
+            resource_type: BROKER,
+            resource_name: &id,
+            configuration_keys: Some(names),
+        }],
+        include_synonyms: false,
+        include_documentation: false,
+    };
+    broker.call(request, |response| {
+        let rows = response.results.iter().flat_map(|result| result.configs.iter());
+        rows.filter_map(|row| row.value.map(str::to_owned)).next().unwrap_or_default()
     })
 }
 

@@ -204,6 +204,12 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting { key: "bins.max", value: "N", default: "4096", help: "Bins that each shard may have" },
     Setting {
+        key: "enable_faults",
+        value: "BOOL",
+        default: "false",
+        help: "Whether `chiplog fault` may inject faults into this server: for tests and game days",
+    },
+    Setting {
         key: "ring.disable",
         value: "FEATURE,...",
         default: "",

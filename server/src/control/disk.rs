@@ -20,6 +20,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::bell::Bell;
+use crate::faults::{DiskFate, Gate, answer};
 
 /// Ends the name of a file that is still being made; the next start removes it.
 const UNFINISHED: &str = ".new";
@@ -36,6 +37,8 @@ pub(crate) struct Disk {
     files: RefCell<BTreeMap<FileId, Rc<DmaFile>>>,
     completions: RefCell<VecDeque<Done>>,
     bell: Rc<Bell>,
+    /// Faults of the disk, where they may be injected.
+    gate: Option<Gate>,
 }
 
 impl Disk {
@@ -44,6 +47,7 @@ impl Disk {
         path: PathBuf,
         folder: ShardFolder,
         bell: Rc<Bell>,
+        gate: Option<Gate>,
     ) -> Result<Rc<Self>, GlommioError<()>> {
         let mut opened = BTreeMap::new();
         for (file, _) in folder.existing() {
@@ -51,7 +55,7 @@ impl Disk {
             opened.insert(file, Rc::new(open_synced(&path).await?));
         }
         let (files, completions) = (RefCell::new(opened), RefCell::default());
-        Ok(Rc::new(Self { path, _locks: folder, files, completions, bell }))
+        Ok(Rc::new(Self { path, _locks: folder, files, completions, bell, gate }))
     }
 
     /// Starts `op`; its completion comes by [`Disk::completed`].
@@ -75,6 +79,28 @@ impl Disk {
     }
 
     async fn perform(&self, op: Op, frame: &[u8]) -> Done {
+        let fate = match &self.gate {
+            None => None,
+            Some(gate) => gate.disk(&op).await,
+        };
+        match fate {
+            None | Some(DiskFate::Later(_) | DiskFate::Frozen(_)) => {
+                self.carry_out(op, frame).await
+            }
+            Some(DiskFate::Forgotten) => answer(op, Ok(())),
+            Some(DiskFate::Fails(errno)) => answer(op, Err(IoError::Errno(errno))),
+            Some(DiskFate::Torn) => {
+                if let Op::Write { file, pos, .. } = &op {
+                    // Whether the half arrives does not matter: the whole fails.
+                    let half = frame.len() / 2 / size_of::<Page>() * size_of::<Page>();
+                    let _ = self.write(*file, *pos, &frame[..half]).await;
+                }
+                answer(op, Err(IoError::Errno(Errno::IO.raw_os_error())))
+            }
+        }
+    }
+
+    async fn carry_out(&self, op: Op, frame: &[u8]) -> Done {
         match op {
             Op::Write { tok, file, pos, pin, .. } => {
                 let res = self.write(file, pos, frame).await;

@@ -16,6 +16,7 @@ use super::bell::Bell;
 use super::disk::Disk;
 use super::links::{LinkEvent, Links};
 use super::news;
+use super::notifier::Notifier;
 use crate::clock;
 use crate::output;
 use crate::serve::Event;
@@ -42,6 +43,7 @@ pub(crate) struct Driver {
     bell: Rc<Bell>,
     events: Sender<Event>,
     watch: Watch,
+    notifier: Notifier,
     /// Mail that found its core's outbox full, and everything behind it.
     held: VecDeque<(CoreId, Mail)>,
     stop_by: Option<base::Instant>,
@@ -69,6 +71,7 @@ impl Driver {
         links: Option<Links>,
         bell: Rc<Bell>,
         events: Sender<Event>,
+        notifier: Notifier,
     ) -> Self {
         Self {
             shard,
@@ -77,6 +80,7 @@ impl Driver {
             links,
             bell,
             watch: Watch::new(events.clone()),
+            notifier,
             events,
             held: VecDeque::new(),
             stop_by: None,
@@ -103,6 +107,7 @@ impl Driver {
     }
 
     fn turn(&mut self) {
+        self.notifier.pause();
         let now = clock::now();
         let shard = Rc::clone(&self.shard);
         let mut shard = shard.borrow_mut();
@@ -129,6 +134,7 @@ impl Driver {
             shard.handle(now, Input::Stop);
         }
         shard.turn(now);
+        self.notifier.turn(now.mono, &shard);
         self.take_outputs(&mut shard);
         if let Leaving::Until(by) = self.leaving
             && (shard.has_left() || by <= now.mono)
@@ -155,6 +161,9 @@ impl Driver {
                 Output::Mail { to, mail } => self.held.push_back((to, mail)),
                 other => panic!("the control shard has no connections: {other:?}"),
             }
+        }
+        while let Some((to, mail)) = self.notifier.next_mail() {
+            self.held.push_back((to, mail));
         }
         while let Some((to, mail)) = self.held.pop_front() {
             if let Err(mail) = self.boxes.send(to, mail) {

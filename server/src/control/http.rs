@@ -1,6 +1,6 @@
 //! HTTP for operators, on hyper over glommio's sockets.
 //!
-//! Only GET and HEAD exist, and none changes anything. Connections are few and short-lived: a slow
+//! GET and HEAD change nothing; POST exists for injected faults alone. Connections are few and short-lived: a slow
 //! or idle one is closed, and beyond a limit new ones are.
 
 mod stream;
@@ -15,7 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use glommio::Task;
 use glommio::net::TcpListener;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +28,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// A connection lives this long at most, whatever it does.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 32;
+/// Of what is posted.
+const BODY_BYTES_MAX: usize = 4 << 10;
+const JSON: &str = "application/json";
 
 /// What the admin port shows.
 pub(crate) trait Shown: 'static {
@@ -36,6 +40,18 @@ pub(crate) trait Shown: 'static {
     fn readiness(&self) -> Result<(), String>;
     /// Prometheus text.
     fn metrics(&self) -> impl Future<Output = String>;
+    /// The injected faults, as JSON.
+    fn faults(&self) -> String;
+    /// Injects the fault that `body` describes, or ends faults if `clear`; JSON.
+    fn change_faults(&self, clear: bool, body: &[u8]) -> Result<String, Refused>;
+}
+
+/// Why faults were not changed, as a sentence.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The server was not started for that.
+    Forbidden(String),
+    Bad(String),
 }
 
 /// Serves on `address` until the task is dropped.
@@ -93,7 +109,7 @@ impl Drop for Guest {
 async fn converse<S: Shown>(stream: HyperStream, token: Option<Rc<str>>, shown: Rc<S>) {
     let service = service_fn(move |request| {
         let (token, shown) = (token.clone(), Rc::clone(&shown));
-        async move { Ok::<_, Infallible>(answer(&request, token.as_deref(), &*shown).await) }
+        async move { Ok::<_, Infallible>(respond(request, token.as_deref(), &*shown).await) }
     });
     let mut http = http1::Builder::new();
     http.max_headers(HEADERS_MAX).half_close(true);
@@ -103,6 +119,30 @@ async fn converse<S: Shown>(stream: HyperStream, token: Option<Rc<str>>, shown: 
 
 type Answer = Response<Full<Bytes>>;
 
+async fn respond<S: Shown>(request: Request<Incoming>, token: Option<&str>, shown: &S) -> Answer {
+    let clear = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/faults") => false,
+        (&Method::POST, "/faults/clear") => true,
+        _ => return answer(&request, token, shown).await,
+    };
+    if !token.is_none_or(|token| bears(&request, token)) {
+        return unauthorized();
+    }
+    // A page in a browser can send nothing of this type to another site unasked.
+    let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == JSON);
+    if !is_json {
+        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expects application/json\n");
+    }
+    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or broke off\n");
+    };
+    match shown.change_faults(clear, &body.to_bytes()) {
+        Ok(done) => json(done),
+        Err(Refused::Forbidden(why)) => text(StatusCode::FORBIDDEN, format!("{why}\n")),
+        Err(Refused::Bad(why)) => text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+    }
+}
+
 async fn answer<S: Shown, B>(request: &Request<B>, token: Option<&str>, shown: &S) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
@@ -110,9 +150,7 @@ async fn answer<S: Shown, B>(request: &Request<B>, token: Option<&str>, shown: &
         return refusal;
     }
     if !token.is_none_or(|token| bears(request, token)) {
-        let mut refusal = text(StatusCode::UNAUTHORIZED, "a bearer token is required\n");
-        refusal.headers_mut().insert(WWW_AUTHENTICATE, "Bearer".parse().expect("a valid header"));
-        return refusal;
+        return unauthorized();
     }
     match request.uri().path() {
         "/healthz" => state(shown.health()),
@@ -123,8 +161,21 @@ async fn answer<S: Shown, B>(request: &Request<B>, token: Option<&str>, shown: &
             page.headers_mut().insert(CONTENT_TYPE, prometheus);
             page
         }
-        _ => text(StatusCode::NOT_FOUND, "served here: /healthz /readyz /metrics\n"),
+        "/faults" => json(shown.faults()),
+        _ => text(StatusCode::NOT_FOUND, "served here: /healthz /readyz /metrics /faults\n"),
     }
+}
+
+fn unauthorized() -> Answer {
+    let mut refusal = text(StatusCode::UNAUTHORIZED, "a bearer token is required\n");
+    refusal.headers_mut().insert(WWW_AUTHENTICATE, "Bearer".parse().expect("a valid header"));
+    refusal
+}
+
+fn json(body: String) -> Answer {
+    let mut answer = text(StatusCode::OK, body);
+    answer.headers_mut().insert(CONTENT_TYPE, JSON.parse().expect("a valid header"));
+    answer
 }
 
 fn state(state: Result<(), String>) -> Answer {

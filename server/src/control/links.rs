@@ -23,8 +23,10 @@ use replication::link::{Identity, Link, LinkError, Said, Secret};
 use replication::node::Boot;
 use replication::replica::message::StreamId;
 use replication::{ControlMessage, LogIndex, Placement, Uuid};
+use shard::fault::Way;
 
 use super::bell::Bell;
+use crate::faults::Gate;
 use crate::output;
 
 /// How long a peer may take to answer a dial or to say who it is.
@@ -72,6 +74,8 @@ pub(crate) struct Links {
 struct Inbox {
     events: RefCell<VecDeque<LinkEvent>>,
     bell: Rc<Bell>,
+    /// Faults of the network, where they may be injected.
+    gate: Option<Gate>,
 }
 
 /// One line out.
@@ -96,9 +100,9 @@ enum Broken {
 
 impl LinkPlan {
     /// Begins to dial and to listen. `bell` rings at every event.
-    pub(crate) fn start(self, bell: Rc<Bell>) -> io::Result<Links> {
+    pub(crate) fn start(self, bell: Rc<Bell>, gate: Option<Gate>) -> io::Result<Links> {
         let listener = TcpListener::bind(self.listen)?;
-        let inbox = Rc::new(Inbox { events: RefCell::default(), bell });
+        let inbox = Rc::new(Inbox { events: RefCell::default(), bell, gate });
         let plan = Rc::new(self);
         let mut lines = BTreeMap::new();
         let mut tasks = vec![glommio::spawn_local(receive_visitors(
@@ -152,6 +156,18 @@ impl Inbox {
         self.events.borrow_mut().push_back(event);
         self.bell.ring();
     }
+
+    /// Waits until bytes between this node and `node` may pass.
+    async fn pass(&self, node: NodeId, way: Way) -> Result<(), Broken> {
+        match &self.gate {
+            None => Ok(()),
+            Some(gate) => gate.net(node, way).await.map_err(|_| Broken::Silent),
+        }
+    }
+
+    fn parts_from(&self, node: NodeId) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.parts_from(node))
+    }
 }
 
 impl Line {
@@ -203,6 +219,10 @@ async fn talk(
     stream: StreamId,
     told: &mut String,
 ) -> Broken {
+    if inbox.parts_from(line.node) {
+        glommio::timer::sleep(PATIENCE).await;
+        return Broken::Silent;
+    }
     let dialled = TcpStream::connect_timeout(line.address, PATIENCE).await;
     let Ok(mut connection) = dialled else { return Broken::Silent };
     let _ = connection.set_nodelay(true);
@@ -222,7 +242,11 @@ async fn talk(
             if QUEUE_BYTES_MAX < line.queued_bytes.get() {
                 return Broken::Overflow;
             }
-            if writer.write_all(&line.take_queue()).await.is_err() {
+            let spoken = line.take_queue();
+            if let Err(broken) = inbox.pass(line.node, Way::Out).await {
+                return broken;
+            }
+            if writer.write_all(&spoken).await.is_err() {
                 return Broken::Silent;
             }
         }
@@ -333,6 +357,9 @@ async fn hear_out(mut connection: TcpStream, plan: &LinkPlan, inbox: &Inbox) -> 
             Ok(0) | Err(_) => return Broken::Silent,
             Ok(read) => read,
         };
+        if let Err(broken) = inbox.pass(node, Way::In).await {
+            return broken;
+        }
     }
 }
 

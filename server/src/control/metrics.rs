@@ -8,17 +8,25 @@ use std::sync::Arc;
 
 use base::ShardId;
 use engine::{Engine, EngineMetrics};
-use replication::Placement;
 use ring::ReactorCounters;
 use shard::{ControlShard, CoreMetrics, LedMetrics, ShardMetrics};
 
+use super::notifier::health;
 use families::{CORE, ENGINE, QUEUES};
 use page::Page;
 
 /// The whole page: what the control core knows itself, and the newest numbers of the others.
-pub(crate) fn page(control: &ControlShard, cores: &[Arc<ReactorCounters>]) -> String {
+pub(crate) fn page(
+    control: &ControlShard,
+    cores: &[Arc<ReactorCounters>],
+    faults: &[String],
+) -> String {
     let mut page = Page::default();
     node(&mut page, control);
+    page.family("chiplog_injected_fault", "gauge", "Always 1; a fault that holds on this node.");
+    for fault in faults {
+        page.sample("chiplog_injected_fault", &[("fault", fault)], 1);
+    }
     for family in CORE {
         page.family(family.name, family.kind, family.help);
         for (core, counters) in cores.iter().enumerate() {
@@ -76,12 +84,8 @@ fn replicas(page: &mut Page, control: &ControlShard, shards: &[&ShardMetrics]) {
     let state = control.state();
     let name = "chiplog_shard_health";
     page.family(name, "gauge", "Always 1; the label says how the shard is. Ask who leads the log.");
-    for node in state.nodes() {
-        for shard in 0..node.shards.len() as u16 {
-            let at = Placement { node: node.registered.node, shard: ShardId(shard) };
-            let health = control.steward().detector.health(&state, at);
-            page.sample(name, &[("node", &at.node), ("shard", &at.shard), ("health", &health)], 1);
-        }
+    for (at, health) in health(control, &state) {
+        page.sample(name, &[("node", &at.node), ("shard", &at.shard), ("health", &health)], 1);
     }
     let leads = "chiplog_cluster_log_leads";
     page.family(leads, "gauge", "Whether this node leads the cluster log.");

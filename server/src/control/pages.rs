@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ring::ReactorCounters;
+use serde::Deserialize;
+use serde_json::json;
 use shard::ControlShard;
 
 use super::bell::Bell;
-use super::http::Shown;
+use super::http::{Refused, Shown};
 use super::metrics;
+use crate::faults::{Board, FaultRequest, Refusal};
 
 /// See the module's description.
 #[derive(Debug)]
@@ -18,7 +21,18 @@ pub(crate) struct Pages {
     shard: Rc<RefCell<ControlShard>>,
     counters: Vec<Arc<ReactorCounters>>,
     bell: Rc<Bell>,
+    board: Option<Rc<Board>>,
 }
+
+/// Which faults to end: all unless one is named.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clearing {
+    number: Option<u32>,
+}
+
+const OFF: &str =
+    "this server takes no injected faults: start it with --enable-faults to allow them";
 
 /// A core that does not tell its numbers within this shows its last ones.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -30,8 +44,9 @@ impl Pages {
         shard: Rc<RefCell<ControlShard>>,
         counters: Vec<Arc<ReactorCounters>>,
         bell: Rc<Bell>,
+        board: Option<Rc<Board>>,
     ) -> Self {
-        Self { shard, counters, bell }
+        Self { shard, counters, bell, board }
     }
 
     /// Gets fresh numbers from every data core that is not stuck.
@@ -59,6 +74,27 @@ impl Shown for Pages {
 
     async fn metrics(&self) -> String {
         self.measure().await;
-        metrics::page(&self.shard.borrow(), &self.counters)
+        let faults = self.board.as_ref().map_or_else(Vec::new, |board| board.phrases());
+        metrics::page(&self.shard.borrow(), &self.counters, &faults)
+    }
+
+    fn faults(&self) -> String {
+        let faults = self.board.as_ref().map_or_else(|| json!([]), |board| board.to_json());
+        format!("{}\n", json!({ "enabled": self.board.is_some(), "faults": faults }))
+    }
+
+    fn change_faults(&self, clear: bool, body: &[u8]) -> Result<String, Refused> {
+        let Some(board) = &self.board else { return Err(Refused::Forbidden(OFF.to_owned())) };
+        let unread = |error: serde_json::Error| Refused::Bad(error.to_string());
+        let refused = |Refusal(why)| Refused::Bad(why);
+        let done = if clear {
+            let wanted: Clearing = serde_json::from_slice(body).map_err(unread)?;
+            json!({ "cleared": board.clear(wanted.number).map_err(refused)? })
+        } else {
+            let request: FaultRequest = serde_json::from_slice(body).map_err(unread)?;
+            json!({ "number": board.inject(&request).map_err(refused)?.0 })
+        };
+        self.bell.ring();
+        Ok(format!("{done}\n"))
     }
 }

@@ -1,15 +1,22 @@
 //! What the cores of a node know of the other nodes: who there is, where, and by which secret.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base::{NodeId, ShardId};
 use replication::command::NodeRegistered;
 use replication::link::Secret;
+use ring::DeviceReport;
 use shard::{ControlSettings, Peering};
 
 use crate::config::{ClusterSettings, Config, Peer};
 use crate::control::LinkPlan;
 use crate::data_folder::Meta;
+
+/// No disk is slow whose journal takes less than this for half of its writes, and every one is that
+/// takes the other.
+const SLOW_DISK_MIN: Duration = Duration::from_millis(10);
+const SLOW_DISK_MAX: Duration = Duration::from_millis(50);
 
 /// The control shard's part.
 pub(super) fn control_settings(
@@ -47,10 +54,24 @@ pub(super) fn link_plan(
 }
 
 /// How data shards meet those of other nodes; `None` for a single node.
-pub(super) fn peering(config: &Config, meta: &Meta) -> Option<Peering> {
+pub(super) fn peering(
+    config: &Config,
+    meta: &Meta,
+    device: Option<&DeviceReport>,
+) -> Option<Peering> {
     let cluster = &config.cluster;
-    let nodes = others(cluster, meta).collect();
-    (!cluster.peers.is_empty()).then(|| Peering { secret: Secret::new(&cluster.secret), nodes })
+    (!cluster.peers.is_empty()).then(|| Peering {
+        secret: Secret::new(&cluster.secret),
+        nodes: others(cluster, meta).collect(),
+        slow_disk_from: slow_disk_from(device),
+    })
+}
+
+/// Frames are longer than what was measured at the start, and wait for each other: only what is far
+/// beyond the slowest of then is slow.
+fn slow_disk_from(device: Option<&DeviceReport>) -> Duration {
+    let slowest = device.map_or(0, |device| device.dsync_ns_p99);
+    (Duration::from_nanos(slowest) * 8).clamp(SLOW_DISK_MIN, SLOW_DISK_MAX)
 }
 
 /// The other nodes and their control cores.

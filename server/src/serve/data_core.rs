@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::Event;
 use super::shard_plan::{OpenShard, ShardError, ShardPlan};
 use super::watched::Watched;
+use crate::faults::Interposer;
 
 /// Everything a data core needs.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct CorePlan {
     pub(super) settings: CoreSettings,
     pub(super) cluster: Uuid,
     pub(super) events: Sender<Event>,
+    /// `None` unless faults may be injected.
+    pub(super) faults: Option<Interposer>,
 }
 
 /// Why a data core ended by itself.
@@ -65,6 +68,6 @@ impl CorePlan {
         let mut reactor = self.ring.start()?;
         let report = reactor.report().clone();
         let _ = self.events.send(Event::CoreStarted { core: self.id, report });
-        Ok(reactor.run(&mut Watched::new(core, self.events))?)
+        Ok(reactor.run(&mut Watched::new(core, self.events, self.faults))?)
     }
 }

@@ -6,21 +6,22 @@ use std::sync::mpsc::Sender;
 use base::{CoreId, Listener, ShardId};
 use engine::EngineConfig;
 use replication::command::NodeRegistered;
-use ring::{NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
+use ring::{DeviceReport, NetOptions, Plan, ReactorConfig, RingOptions, Stopper, mesh};
 use shard::groups::settings::GroupSettings;
 use shard::{Address, CoreSettings, Layout, Mail};
 
 use super::Event;
-use super::cluster_plan::{control_settings, link_plan, peering};
+use super::cluster_plan::{control_settings, link_plan, others, peering};
 use super::cores::Assignment;
 use super::data_core::CorePlan;
 use super::shard_plan::ShardPlan;
 use super::sockets::Sockets;
 use crate::cli::serve_args::ServeArgs;
 use crate::config::Config;
-use crate::control::ControlPlan;
+use crate::control::{ControlPlan, FaultPlan};
 use crate::data_folder::{DataFolder, Meta};
 use crate::failure::Failure;
+use crate::faults::Interposer;
 
 /// Messages in the queue between two cores.
 const MAIL_QUEUE: usize = 4096;
@@ -74,6 +75,7 @@ pub(super) fn plan(
     sockets: Sockets,
     events: &Sender<Event>,
     args: &ServeArgs,
+    device: Option<&DeviceReport>,
 ) -> Result<Plans, Failure> {
     let mesh = mesh::<Mail>(assignment.cores(), MAIL_QUEUE).map_err(Failure::Thread)?;
     let layout = Arc::new(layout(config, folder.meta(), assignment, &sockets));
@@ -104,9 +106,10 @@ pub(super) fn plan(
             ring,
             shards: assignment.shards_of(id).map(shard_plan).collect(),
             layout: Arc::clone(&layout),
-            settings: core_settings(config, folder.meta()),
+            settings: core_settings(config, folder.meta(), device),
             cluster: folder.meta().cluster(),
             events: events.clone(),
+            faults: interposer(config, folder.meta(), assignment, id),
         });
     }
     let node = registration(&layout, assignment);
@@ -119,8 +122,24 @@ pub(super) fn plan(
         token: config.admin.token.clone(),
         counters: cores.iter().map(|core| core.ring.counters()).collect(),
         events: events.clone(),
+        faults: config.enable_faults.then(|| FaultPlan {
+            seed: random_seed() as u64,
+            cores: assignment.cores(),
+            shards: assignment.shards(),
+        }),
     };
     Ok(Plans { cores, control })
+}
+
+fn interposer(
+    config: &Config,
+    meta: &Meta,
+    assignment: &Assignment,
+    core: CoreId,
+) -> Option<Interposer> {
+    let nodes = others(&config.cluster, meta).collect();
+    let shards = assignment.shards_of(core).collect();
+    config.enable_faults.then(|| Interposer::new(random_seed() as u64, shards, nodes))
 }
 
 fn engine_config(config: &Config, meta: &Meta, shard: ShardId, args: &ServeArgs) -> EngineConfig {
@@ -148,13 +167,13 @@ fn reactor_config(
     }
 }
 
-fn core_settings(config: &Config, meta: &Meta) -> CoreSettings {
+fn core_settings(config: &Config, meta: &Meta, device: Option<&DeviceReport>) -> CoreSettings {
     CoreSettings {
         auto_create_topics: config.topics.auto_create,
         default_partitions: config.topics.partitions,
         request_bytes_max: config.limits.request_bytes,
         fetch_bytes_max: config.limits.fetch_bytes,
-        peering: peering(config, meta),
+        peering: peering(config, meta, device),
         groups: GroupSettings {
             initial_rebalance_delay: config.initial_rebalance_delay,
             ..GroupSettings::default()

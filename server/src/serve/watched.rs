@@ -11,6 +11,7 @@ use replication::Boot;
 use shard::{Core, Mail};
 
 use super::Event;
+use crate::faults::Interposer;
 
 /// How a shard's recovery ended.
 #[derive(Debug)]
@@ -85,16 +86,17 @@ impl Watch {
     }
 }
 
-/// A data core that is watched.
+/// A data core that is watched, and wronged where an operator may.
 #[derive(Debug)]
 pub(super) struct Watched {
     core: Core,
     watch: Watch,
+    faults: Option<Box<Interposer>>,
 }
 
 impl Watched {
-    pub(super) fn new(core: Core, events: Sender<Event>) -> Self {
-        Self { core, watch: Watch::new(events) }
+    pub(super) fn new(core: Core, events: Sender<Event>, faults: Option<Interposer>) -> Self {
+        Self { core, watch: Watch::new(events), faults: faults.map(Box::new) }
     }
 }
 
@@ -102,14 +104,23 @@ impl Machine for Watched {
     type Mail = Mail;
 
     fn handle(&mut self, now: Now, input: Input<'_, Mail>) {
-        self.core.handle(now, input);
+        match &mut self.faults {
+            None => self.core.handle(now, input),
+            Some(faults) => faults.handle(now, input, &mut self.core),
+        }
     }
 
     fn done(&mut self, now: Now, done: Done) {
-        self.core.done(now, done);
+        match &mut self.faults {
+            None => self.core.done(now, done),
+            Some(faults) => faults.done(now, done, &mut self.core),
+        }
     }
 
     fn turn(&mut self, now: Now) {
+        if let Some(faults) = &mut self.faults {
+            faults.turn(now, &mut self.core);
+        }
         self.core.turn(now);
         for (shard, engine) in self.core.engines() {
             self.watch.look(shard, engine);
@@ -120,11 +131,15 @@ impl Machine for Watched {
     }
 
     fn poll(&mut self) -> Option<Output<Mail>> {
-        self.core.poll()
+        match &mut self.faults {
+            None => self.core.poll(),
+            Some(faults) => faults.poll(&mut self.core),
+        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.core.next_timeout()
+        let of_faults = self.faults.as_ref().and_then(|faults| faults.next_timeout());
+        self.core.next_timeout().into_iter().chain(of_faults).min()
     }
 
     fn stopped(&self) -> bool {

@@ -4,6 +4,7 @@ mod chiplog;
 mod cluster;
 mod command_line;
 mod conversation;
+mod faults;
 mod groups;
 mod http;
 mod refusals;

@@ -36,7 +36,9 @@ impl Core {
                 let mail = Mail::Measured(Box::new(self.metrics(now)));
                 self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
             }
+            Mail::Notices(notices) => self.notices = notices,
             Mail::Propose { .. }
+            | Mail::Fault(_)
             | Mail::Booted { .. }
             | Mail::Applied { .. }
             | Mail::Failed { .. }

@@ -15,10 +15,13 @@ impl Core {
             return;
         }
         self.vitals_shown = Some(now.mono);
-        for shard in &self.shards {
+        let Some(peering) = &self.settings.peering else { return };
+        for shard in &mut self.shards {
             let Some(boot) = shard.boot() else { continue };
-            let (shard, heard) = (shard.id, shard.heard());
-            let vitals = Vitals { shard, boot, slow: Slow::default(), heard };
+            let times = || shard.engine.frame_times();
+            shard.slow_disk.turn(now.mono, peering.slow_disk_from, times);
+            let slow = Slow { disk: shard.slow_disk.is_slow(), net: false };
+            let vitals = Vitals { shard: shard.id, boot, slow, heard: shard.heard() };
             let mail = Mail::Alive(vitals);
             self.outputs.push_back(Output::Mail { to: self.layout.control, mail });
         }

@@ -70,7 +70,7 @@ impl Core {
                     .filter(|id| self.layout.is_own_broker(*id))
                     .ok_or(ErrorCode::InvalidRequest)?;
                 let replication_factor = self.state.default_replication_factor();
-                let configs = broker_configs(&self.settings, replication_factor);
+                let configs = broker_configs(&self.settings, replication_factor, &self.notices);
                 configs.into_iter().map(broker_row).collect()
             }
             _ => return Err(ErrorCode::InvalidRequest),

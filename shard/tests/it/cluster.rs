@@ -157,7 +157,11 @@ impl Cluster {
             request_bytes_max: 1 << 20,
             fetch_bytes_max: 1 << 20,
             groups: Default::default(),
-            peering: Some(Peering { secret: Secret::new(b"secret"), nodes }),
+            peering: Some(Peering {
+                secret: Secret::new(b"secret"),
+                nodes,
+                slow_disk_from: core::time::Duration::from_millis(50),
+            }),
             seed: 1 + node as u128,
         };
         let state = Arc::new(ClusterState::new(CLUSTER));

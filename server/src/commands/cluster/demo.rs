@@ -29,6 +29,8 @@ Examples:
   chiplog topic create orders --replicas 3 --bootstrap 127.0.0.1:19092
   kill -9 $(cat chiplog-demo/node-0/pid)
   chiplog serve --config chiplog-demo/node-0/chiplog.toml
+  chiplog cluster demo --enable-faults               and chiplog fault disk delay 20ms \
+                                                       --admin 127.0.0.1:19101
 
 Node N serves clients at port BASE + 10 N (core view: the ports behind it) and operators at
 BASE + 10 N + 9; nodes speak to each other at BASE + 1000 + 10 N and the ports behind it.
@@ -61,6 +63,9 @@ pub(super) struct DemoArgs {
     /// How data cores wait, see `chiplog help serve`.
     #[arg(long, value_name = "MODE", default_value = "park")]
     poll: String,
+    /// Let `chiplog fault` inject faults into the nodes.
+    #[arg(long)]
+    enable_faults: bool,
     /// The journal of each shard.
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     journal_bytes: String,

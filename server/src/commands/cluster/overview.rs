@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use replication::Health;
 use serde_json::{Value, json};
 
 use crate::client::cluster::Wanted;
 use crate::client::placement::{self, Broker};
 use crate::client::{ClientError, Cluster, Connection, Partition};
 
+/// What brokers of ours tell as configs.
+const HEALTH: &str = "chiplog.health";
+const FAULTS: &str = "chiplog.faults";
 /// The most partitions that one sentence names.
 const NAMED_MAX: usize = 3;
 
@@ -17,6 +21,8 @@ pub(super) struct Overview {
     pub(super) controller: Option<i32>,
     pub(super) voters: Vec<i32>,
     pub(super) nodes: Vec<Node>,
+    /// Shards as NODE/SHARD and how they are in a word, as the controller has it.
+    pub(super) shards: Vec<(String, String)>,
     /// With the names of their topics.
     pub(super) partitions: Vec<(String, Partition)>,
 }
@@ -25,6 +31,8 @@ pub(super) struct Node {
     pub(super) broker: Broker,
     /// It takes connections.
     pub(super) answers: bool,
+    /// Faults that were injected into it.
+    pub(super) faults: String,
     pub(super) leads: usize,
     pub(super) holds: usize,
     /// Replicas that are not in sync.
@@ -48,8 +56,11 @@ impl Overview {
                 partitions.iter().filter(|(_, partition)| has(partition)).count()
             };
             let id = broker.id;
+            let mut connection = Connection::open(&broker.address, patience).ok();
+            let faults = connection.as_mut().map(|one| placement::noticed(one, id, FAULTS));
             Node {
-                answers: Connection::open(&broker.address, patience).is_ok(),
+                answers: connection.is_some(),
+                faults: faults.and_then(Result::ok).unwrap_or_default(),
                 leads: counts(&|partition| partition.leader == Some(id)),
                 holds: counts(&|partition| partition.replicas.contains(&id)),
                 behind: counts(&|partition| lagging(partition).contains(&id)),
@@ -57,7 +68,16 @@ impl Overview {
             }
         });
         let nodes = nodes.collect();
-        Ok(Self { id: cluster.id().map(str::to_owned), controller, voters, nodes, partitions })
+        let id = cluster.id().map(str::to_owned);
+        let shards = match controller {
+            // Who cannot say it has nothing to say.
+            Some(id) => placement::noticed(cluster.controller()?, id, HEALTH).unwrap_or_default(),
+            None => String::new(),
+        };
+        let word =
+            |part: &str| part.split_once('=').map(|(at, word)| (at.to_owned(), word.to_owned()));
+        let shards = shards.split(',').filter_map(word).collect();
+        Ok(Self { id, controller, voters, nodes, shards, partitions })
     }
 
     /// A sentence for each thing that is not as it should be, the worst first.
@@ -80,6 +100,15 @@ impl Overview {
         for node in self.nodes.iter().filter(|node| !node.answers) {
             let Broker { id, address, .. } = &node.broker;
             problems.push(format!("node {id} does not answer at {address}"));
+        }
+        for (at, word) in &self.shards {
+            if let Some(reason) = reason_of(word) {
+                problems.push(format!("shard {at} (node/shard) is {word}: {reason}"));
+            }
+        }
+        for node in self.nodes.iter().filter(|node| !node.faults.is_empty()) {
+            let (id, faults) = (node.broker.id, &node.faults);
+            problems.push(format!("node {id} has injected faults: {faults}"));
         }
         problems.extend(self.laggards().iter().map(|(nodes, partitions)| {
             let named = partitions[..partitions.len().min(NAMED_MAX)].join(", ");
@@ -117,6 +146,9 @@ impl Overview {
             "controller": self.controller,
             "voters": self.voters,
             "nodes": self.nodes.iter().map(Node::to_json).collect::<Vec<_>>(),
+            "shards": self.shards.iter().map(|(at, word)| {
+                json!({ "shard": at, "health": word })
+            }).collect::<Vec<_>>(),
             "partitions": self.partitions.iter().map(partition_to_json).collect::<Vec<_>>(),
             "problems": self.problems(),
         })
@@ -130,6 +162,7 @@ impl Node {
             "address": self.broker.address,
             "rack": self.broker.rack,
             "answers": self.answers,
+            "faults": self.faults,
             "leads": self.leads,
             "holds": self.holds,
             "behind": self.behind,
@@ -146,6 +179,13 @@ pub(super) fn partition_to_json((topic, partition): &(String, Partition)) -> Val
         "replicas": partition.replicas,
         "in_sync": partition.in_sync,
     })
+}
+
+/// What is wrong with a shard of that word, if nothing else tells: a node that is dead does not
+/// answer, and replicas of learners are not in sync.
+fn reason_of(word: &str) -> Option<&'static str> {
+    let told = [Health::SlowDisk, Health::SlowNet, Health::Suspect];
+    told.into_iter().find(|health| health.to_string() == word).map(Health::reason)
 }
 
 /// Replicas that are not in sync.
@@ -166,6 +206,7 @@ mod tests {
         let node = |(id, answers): (i32, bool)| Node {
             broker: Broker { id, address: format!("host:{id}"), rack: None },
             answers,
+            faults: String::new(),
             leads: 0,
             holds: 1,
             behind: 0,
@@ -182,8 +223,21 @@ mod tests {
             controller: Some(0),
             voters: vec![0, 1, 2],
             nodes: (0..).zip(answers).map(node).collect(),
+            shards: Vec::new(),
             partitions: vec![("t".to_owned(), partition)],
         }
+    }
+
+    #[test]
+    fn slow_shards_and_injected_faults_are_problems() {
+        let mut overview = overview(Some(0), &[0, 1, 2], [true; 3]);
+        let words = [("0/0", "healthy"), ("1/0", "slow(disk)"), ("2/0", "dead")];
+        overview.shards = words.map(|(at, word)| (at.to_owned(), word.to_owned())).into();
+        overview.nodes[1].faults = "disk freeze".to_owned();
+        let problems = overview.problems();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("shard 1/0 (node/shard) is slow(disk): its journal"));
+        assert_eq!(problems[1], "node 1 has injected faults: disk freeze");
     }
 
     #[test]

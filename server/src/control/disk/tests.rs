@@ -25,7 +25,7 @@ impl Host {
         let folder = ShardFolder::open(root, ShardId::CONTROL, Duration::ZERO);
         let folder = folder.expect("nobody holds it");
         let existing = folder.existing();
-        let opened = Disk::open(root.to_owned(), folder, Rc::clone(&bell)).await;
+        let opened = Disk::open(root.to_owned(), folder, Rc::clone(&bell), None).await;
         let disk = opened.expect("a folder that can be opened");
         Self { disk, existing, bell, arena: Arena::new(PageMemory::Heap(Page::boxed(16))) }
     }

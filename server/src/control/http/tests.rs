@@ -21,6 +21,19 @@ impl Shown for Fake {
     async fn metrics(&self) -> String {
         "chiplog_up 1\n".to_owned()
     }
+
+    fn faults(&self) -> String {
+        "[]\n".to_owned()
+    }
+
+    fn change_faults(&self, clear: bool, body: &[u8]) -> Result<String, Refused> {
+        let body = String::from_utf8_lossy(body);
+        match &*body {
+            "" => Err(Refused::Bad("nothing was said".to_owned())),
+            "off" => Err(Refused::Forbidden("not here".to_owned())),
+            body => Ok(format!("{clear} {body}\n")),
+        }
+    }
 }
 
 /// Serves `fake` while `ask` talks to it from another thread.
@@ -77,6 +90,34 @@ fn nothing_but_get_is_served() {
             assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
         }
     });
+}
+
+fn post(address: SocketAddr, path: &str, kind: &str, body: &str) -> String {
+    let head = format!("Host: x\r\nConnection: close\r\nContent-Type: {kind}");
+    let length = body.len();
+    request(
+        address,
+        &format!("POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"),
+    )
+}
+
+#[test]
+fn faults_are_changed_by_post_alone() {
+    with_server(Fake { ready: true }, None, |address| {
+        let json = "application/json";
+        assert!(post(address, "/faults", json, "slow").ends_with("\r\n\r\nfalse slow\n"));
+        assert!(post(address, "/faults/clear", json, "3").ends_with("\r\n\r\ntrue 3\n"));
+        assert!(post(address, "/faults", json, "off").starts_with("HTTP/1.1 403"));
+        assert!(post(address, "/faults", json, "").starts_with("HTTP/1.1 400"));
+        assert!(post(address, "/faults", "text/plain", "slow").starts_with("HTTP/1.1 415"));
+        let long = "x".repeat(5_000);
+        assert!(post(address, "/faults", json, &long).starts_with("HTTP/1.1 413"));
+        assert!(get(address, "/faults", "").ends_with("\r\n\r\n[]\n"));
+    });
+    let denied = with_server(Fake { ready: true }, Some("0123456789abcdef"), |address| {
+        post(address, "/faults", "application/json", "slow")
+    });
+    assert!(denied.starts_with("HTTP/1.1 401"), "{denied}");
 }
 
 #[test]

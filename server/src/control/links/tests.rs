@@ -49,9 +49,9 @@ fn nodes_find_each_other_whoever_starts_first_and_again_after_a_restart() {
     LocalExecutor::default().run(async {
         let addresses = [free_address(), free_address()];
         let (bell_0, bell_1) = (Rc::new(Bell::default()), Rc::new(Bell::default()));
-        let zero = plan(0, &addresses, "s").start(Rc::clone(&bell_0)).expect("a free port");
+        let zero = plan(0, &addresses, "s").start(Rc::clone(&bell_0), None).expect("a free port");
         glommio::timer::sleep(Duration::from_millis(120)).await;
-        let one = plan(1, &addresses, "s").start(Rc::clone(&bell_1)).expect("a free port");
+        let one = plan(1, &addresses, "s").start(Rc::clone(&bell_1), None).expect("a free port");
         until_up(&zero, &bell_0, 1).await;
         zero.send(NodeId(1), &message());
         loop {
@@ -63,7 +63,8 @@ fn nodes_find_each_other_whoever_starts_first_and_again_after_a_restart() {
         drop(one);
         while !matches!(next(&zero, &bell_0).await, LinkEvent::Down(NodeId(1))) {}
         zero.send(NodeId(1), &message());
-        let again = plan(1, &addresses, "s").start(Rc::clone(&bell_1)).expect("the port is free");
+        let again =
+            plan(1, &addresses, "s").start(Rc::clone(&bell_1), None).expect("the port is free");
         until_up(&zero, &bell_0, 1).await;
         zero.send(NodeId(1), &message());
         while !matches!(next(&again, &bell_1).await, LinkEvent::Said(NodeId(0), _)) {}
@@ -76,8 +77,8 @@ fn a_node_with_another_secret_is_not_heard() {
     LocalExecutor::default().run(async {
         let addresses = [free_address(), free_address()];
         let (bell_0, bell_1) = (Rc::new(Bell::default()), Rc::new(Bell::default()));
-        let zero = plan(0, &addresses, "one").start(Rc::clone(&bell_0)).expect("a free port");
-        let one = plan(1, &addresses, "two").start(Rc::clone(&bell_1)).expect("a free port");
+        let zero = plan(0, &addresses, "one").start(Rc::clone(&bell_0), None).expect("a free port");
+        let one = plan(1, &addresses, "two").start(Rc::clone(&bell_1), None).expect("a free port");
         glommio::timer::sleep(Duration::from_millis(300)).await;
         assert!(zero.next_event().is_none() && one.next_event().is_none());
     });

@@ -345,7 +345,11 @@ pub(super) fn blueprint(
         let port = PORTS_FROM + other.0 * PORTS_EACH;
         (other, core::net::SocketAddr::from(([127, 0, 0, 1], port)))
     };
-    let peering = Peering { secret: Secret::new(b"sim"), nodes: others.map(reached).collect() };
+    let peering = Peering {
+        secret: Secret::new(b"sim"),
+        nodes: others.map(reached).collect(),
+        slow_disk_from: core::time::Duration::from_millis(50),
+    };
     let mut engines: Vec<_> =
         (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();
     engines.push(control_engine(knobs, random, planted));

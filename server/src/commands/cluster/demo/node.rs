@@ -198,6 +198,7 @@ pin = false
 poll = {poll}
 journal.bytes = {journal_bytes}
 bins.bytes = \"32MiB\"
+enable_faults = {faults}
 ",
         data = path("data"),
         pid_file = path("pid"),
@@ -208,5 +209,6 @@ bins.bytes = \"32MiB\"
         shards = args.shards,
         poll = text(&args.poll),
         journal_bytes = text(&args.journal_bytes),
+        faults = args.enable_faults,
     )
 }
