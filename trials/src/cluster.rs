@@ -112,7 +112,7 @@ impl Cluster {
     /// Waits for those that were spawned.
     pub fn await_ready(&mut self) -> Outcome<()> {
         for node in &mut self.nodes {
-            if let Some(server) = node.server.take() {
+            if let Some(mut server) = node.server.take() {
                 node.server =
                     Some(if server.is_ready() { server } else { server.await_ready()? });
             }
