@@ -122,7 +122,7 @@ impl ControlPlan {
         let links = self.links.map(|plan| start_links(plan, &bell, gate)).transpose()?;
         let cores = u16::try_from(cores).expect("cores are numbered so");
         let notifier = Notifier::new(cores, board.clone());
-        Driver::new(shard, disk, self.mailboxes, links, bell, self.events, notifier).run().await;
+        Driver::new(shard, disk, self.mailboxes, links, bell, (self.events, notifier)).run().await;
         // Closes the port now: with the executor's ring it would close somewhat later.
         http.cancel().await;
         Ok(())

@@ -119,7 +119,7 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     })
     .map_err(Failure::Signals)?;
     let plans =
-        engines::plan(&config, &folder, &assignment, sockets, &events, args, device.as_ref())?;
+        engines::plan(&config, (&folder, device.as_ref()), &assignment, sockets, &events, args)?;
     report.memory(&config, &plans);
     let herald = Herald::start(&config, folder.meta());
     let stoppers = plans.stoppers();

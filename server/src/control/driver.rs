@@ -70,8 +70,7 @@ impl Driver {
         boxes: Mailboxes<Mail>,
         links: Option<Links>,
         bell: Rc<Bell>,
-        events: Sender<Event>,
-        notifier: Notifier,
+        (events, notifier): (Sender<Event>, Notifier),
     ) -> Self {
         Self {
             shard,

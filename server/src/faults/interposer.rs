@@ -108,11 +108,7 @@ impl Interposer {
                     self.lines.insert(conn, Line { node, ..Line::default() });
                 }
             }
-            Input::Received { conn, bytes } if self.lines.contains_key(&conn) => {
-                if !self.passes(conn, bytes) {
-                    return;
-                }
-            }
+            Input::Received { conn, bytes } if self.stops(conn, bytes) => return,
             Input::Closed { conn } => {
                 if let Some(Line { send: Some((_, send)), .. }) = self.lines.remove(&conn) {
                     let Send { conn, pieces } = send;
@@ -244,18 +240,17 @@ impl Interposer {
         None
     }
 
-    /// Whether bytes that arrived on a line are to be heard now; else they are kept, or the line is
-    /// closed.
-    fn passes(&mut self, conn: ConnId, bytes: &[u8]) -> bool {
-        let line = self.lines.get_mut(&conn).expect("the caller looked");
+    /// Whether bytes that arrived are not to be heard now: they are kept, or the line is closed.
+    fn stops(&mut self, conn: ConnId, bytes: &[u8]) -> bool {
+        let Some(line) = self.lines.get_mut(&conn) else { return false };
         line.node = line.node.or_else(|| introduced(bytes));
-        let Some(node) = line.node else { return true };
+        let Some(node) = line.node else { return false };
         let fate = self.rules.net(node, Way::In);
         let at = match fate {
-            None if line.inbox.is_empty() => return true,
+            None if line.inbox.is_empty() => return false,
             Some(NetFate::Reset) => {
                 self.out.push_back(Output::Close(conn));
-                return false;
+                return true;
             }
             Some(NetFate::Later(by)) => self.now.mono.plus(by),
             Some(NetFate::Cut) | None => self.now.mono,
@@ -266,7 +261,7 @@ impl Interposer {
             line.is_paused = true;
             self.out.push_back(Output::Pause(conn));
         }
-        false
+        true
     }
 
     /// Whether the send begins now; else it is kept, or its line closed.

@@ -175,7 +175,7 @@ impl FaultRequest {
         let one = |text: &str| {
             let segment = text.strip_prefix("segment-").and_then(|number| number.parse().ok());
             let bin = text.strip_prefix("bin-").and_then(|number| number.parse().ok());
-            segment.map(FileKind::Segment).or(bin.map(FileKind::Bin))
+            segment.map(FileKind::Segment).or_else(|| bin.map(FileKind::Bin))
         };
         match text {
             "journal" => Ok(Files::Journal),

@@ -70,12 +70,11 @@ impl Plans {
 /// Puts every shard on its core.
 pub(super) fn plan(
     config: &Config,
-    folder: &DataFolder,
+    (folder, device): (&DataFolder, Option<&DeviceReport>),
     assignment: &Assignment,
     sockets: Sockets,
     events: &Sender<Event>,
     args: &ServeArgs,
-    device: Option<&DeviceReport>,
 ) -> Result<Plans, Failure> {
     let mesh = mesh::<Mail>(assignment.cores(), MAIL_QUEUE).map_err(Failure::Thread)?;
     let layout = Arc::new(layout(config, folder.meta(), assignment, &sockets));

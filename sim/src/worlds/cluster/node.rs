@@ -348,7 +348,7 @@ pub(super) fn blueprint(
     let peering = Peering {
         secret: Secret::new(b"sim"),
         nodes: others.map(reached).collect(),
-        slow_disk_from: core::time::Duration::from_millis(50),
+        slow_disk_from: Duration::from_millis(50),
     };
     let mut engines: Vec<_> =
         (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();
