@@ -28,6 +28,36 @@ Examples:
 Each fault ends by itself. It holds on the one node whose admin port is named, and is shown by
 `chiplog cluster status`, `chiplog cluster health` and in /metrics.";
 
+const DISK_EXAMPLES: &str = "\
+Examples:
+  chiplog fault disk delay 20ms --on writes --for 1m
+  chiplog fault disk freeze --shard control --for 5s
+  chiplog fault disk error --errno enospc --file bins
+  chiplog fault disk drop --percent 1
+  chiplog fault disk tear --file segment-3";
+
+const NET_EXAMPLES: &str = "\
+Examples:
+  chiplog fault net delay 5ms --jitter 20ms
+  chiplog fault net loss 5 --peer 1
+  chiplog fault net cut --peer 2 --way in --for 30s
+  chiplog fault net reset";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  chiplog fault pause --shard 0 --for 5s
+  chiplog fault pause --shard control --for 1s";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  chiplog fault list --admin 127.0.0.1:19101
+  chiplog fault list --json";
+
+const CLEAR_EXAMPLES: &str = "\
+Examples:
+  chiplog fault clear
+  chiplog fault clear 3";
+
 #[derive(Debug, Args)]
 pub struct FaultArgs {
     #[command(subcommand)]
@@ -48,21 +78,26 @@ pub struct FaultArgs {
 #[derive(Debug, Subcommand)]
 enum FaultCommand {
     /// What becomes of reads and writes of files.
+    #[command(after_help = DISK_EXAMPLES)]
     Disk(DiskArgs),
     /// What becomes of bytes between this node and others.
+    #[command(after_help = NET_EXAMPLES)]
     Net(NetArgs),
     /// Let the core of a shard do nothing; that ends by itself alone.
+    #[command(after_help = PAUSE_EXAMPLES)]
     Pause {
         #[command(flatten)]
         shard: ShardArgs,
     },
     /// Show the faults that hold.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         /// One JSON value instead of text.
         #[arg(long)]
         json: bool,
     },
     /// End a fault, or all of them.
+    #[command(after_help = CLEAR_EXAMPLES)]
     Clear {
         /// The number in the list.
         number: Option<u32>,
@@ -96,20 +131,25 @@ struct DiskArgs {
 #[derive(Debug, Subcommand)]
 enum DiskWhat {
     /// They begin later.
+    #[command(after_help = DISK_EXAMPLES)]
     Delay {
         #[arg(value_parser = time)]
         by: Duration,
     },
     /// They begin when the fault ends.
+    #[command(after_help = DISK_EXAMPLES)]
     Freeze,
     /// They fail, and nothing is done.
+    #[command(after_help = DISK_EXAMPLES)]
     Error {
         #[arg(long, value_name = "WHICH", default_value = "eio")]
         errno: ErrnoName,
     },
     /// Writes succeed, and nothing is done: a disk that lies.
+    #[command(after_help = DISK_EXAMPLES)]
     Drop,
     /// Writes of frames fail half done, other writes fail.
+    #[command(after_help = DISK_EXAMPLES)]
     Tear,
 }
 
@@ -128,6 +168,7 @@ struct NetArgs {
 #[derive(Debug, Subcommand)]
 enum NetWhat {
     /// Bytes pass later.
+    #[command(after_help = NET_EXAMPLES)]
     Delay {
         #[arg(value_parser = time)]
         by: Duration,
@@ -136,13 +177,16 @@ enum NetWhat {
         jitter: Option<Duration>,
     },
     /// Packets are lost: TCP sends them again 200 ms later, and all behind them wait.
+    #[command(after_help = NET_EXAMPLES)]
     Loss {
         /// Of a hundred, so many.
         percent: u8,
     },
     /// Nothing passes until the fault ends.
+    #[command(after_help = NET_EXAMPLES)]
     Cut,
     /// Connections break, and none comes to stand.
+    #[command(after_help = NET_EXAMPLES)]
     Reset,
 }
 
