@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::{
-    BrokerTime, ConnId, CoreId, Input, Instant, Listener, Machine, NodeId, Now, Output, Send,
-    ShardId,
+    BrokerTime, ConnId, CoreId, Input, Instant, Listener, Machine, NodeId, Now, Output, Page,
+    Piece, Send, ShardId,
 };
 use net::{Outgoing, ReplyTo, RequestBody};
 use replication::command::NodeRegistered;
@@ -25,6 +25,8 @@ const CONN: ConnId = ConnId { slot: 0, generation: 1 };
 pub(crate) struct Node {
     cores: Vec<(Core, Files)>,
     control: (ControlShard, Files),
+    /// Whether the control shard has something to do: what it takes is no part of a request.
+    control_works: bool,
     now: Now,
     /// Sends that the client has got.
     answered: usize,
@@ -48,6 +50,7 @@ impl Node {
         let mut node = Self {
             cores: cores.collect(),
             control: (control, files),
+            control_works: true,
             now: Now { mono: Instant(0), wall: BrokerTime(1_767_225_600_000) },
             answered: 0,
             answer: Vec::new(),
@@ -103,12 +106,15 @@ impl Node {
             self.take_core_outputs(index);
         }
         let now = self.now;
-        self.control.0.turn(now);
-        self.take_control_outputs();
+        if self.control_works || self.control.0.next_timeout().is_some_and(|at| at <= now.mono) {
+            self.control.0.turn(now);
+            self.control_works = self.take_control_outputs();
+        }
         while let Some((from, to, mail)) = self.mail.pop_front() {
             let input = Input::Mail { from, mail };
             if to == CoreId::CONTROL {
                 self.control.0.handle(now, input);
+                self.control_works = true;
             } else {
                 self.cores[usize::from(to.0)].0.handle(now, input);
             }
@@ -129,9 +135,16 @@ impl Node {
                     self.answered += 1;
                     self.answer.clear();
                     for piece in &pieces {
-                        if let base::Piece::Bytes { bytes, from } = piece {
-                            self.answer.extend_from_slice(&bytes[*from..]);
-                        }
+                        let bytes = match piece {
+                            Piece::Bytes { bytes, from } => &bytes[*from..],
+                            Piece::Tail { shard, span, .. } => {
+                                core.arena(*shard).get(*span).expect("a pinned span stays")
+                            }
+                            Piece::Pages { pages, from, len } => {
+                                &Page::bytes(pages)[*from..*from + *len]
+                            }
+                        };
+                        self.answer.extend_from_slice(bytes);
                     }
                     core.handle(now, Input::Sent { conn, pieces, ok: true });
                 }
@@ -143,8 +156,10 @@ impl Node {
         }
     }
 
-    fn take_control_outputs(&mut self) {
+    /// Says whether there were any.
+    fn take_control_outputs(&mut self) -> bool {
         let (control, files) = &mut self.control;
+        let mut any = false;
         while let Some(output) = control.poll() {
             match output {
                 Output::Disk(op) => {
@@ -154,7 +169,9 @@ impl Node {
                 Output::Mail { to, mail } => self.mail.push_back((CoreId::CONTROL, to, mail)),
                 other => panic!("{other:?}"),
             }
+            any = true;
         }
+        any
     }
 }
 

@@ -6,6 +6,7 @@ use base::batch::BatchBuilder;
 use base::{Batch, Listener, ShardId, crc};
 use benches::question::{Produce, Question, Refusals, Shape};
 use net::api::create_topics::{self, CreatableTopic};
+use net::api::fetch::{self, FetchPartition, FetchTopic};
 use net::api::produce::{PartitionResponse, Response, TopicResponse};
 use net::{DEFAULT_FRAME_BYTES_MAX, Incoming, Outgoing, ReplyTo, Request, Session};
 
@@ -22,6 +23,8 @@ pub(crate) struct Scenario {
 }
 
 const RECORD_BYTES: usize = 200;
+const SHAPE: Shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
+const TOPIC: &str = "orders";
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "crc32c 200 B", records: 1, prepare: checksum },
@@ -34,6 +37,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "log: 1000 x 1000 B a batch", records: 1000, prepare: append_large },
     Scenario { name: "core view: produce and ack", records: 1, prepare: ask_core_view },
     Scenario { name: "node view: the same, relayed", records: 1, prepare: ask_relayed },
+    Scenario { name: "core view: fetch a batch", records: 1, prepare: fetch_core_view },
+    Scenario {
+        name: "node view: the same, from another core",
+        records: 1,
+        prepare: fetch_from_another_core,
+    },
     Scenario { name: "log: read a warm tail", records: READ_RECORDS, prepare: read_tail },
     Scenario { name: "log: recover 1 KiB of journal", records: JOURNAL_KIB, prepare: recover },
 ];
@@ -66,8 +75,7 @@ fn verify() -> Box<dyn FnMut()> {
 }
 
 fn decode_produce() -> Box<dyn FnMut()> {
-    let shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
-    let mut question = Question::Produce(Produce::new("orders", &[0], shape));
+    let mut question = Question::Produce(Produce::new(TOPIC, &[0], SHAPE));
     let frame = question.ask().to_vec();
     let mut session = Session::new(DEFAULT_FRAME_BYTES_MAX);
     Box::new(move || {
@@ -139,10 +147,60 @@ fn ask_relayed() -> Box<dyn FnMut()> {
 }
 
 fn ask(listener: Listener, owner: ShardId) -> Box<dyn FnMut()> {
+    let (mut node, partition) = node_with_topic(listener, owner);
+    let mut question = Question::Produce(Produce::new(TOPIC, &[partition], SHAPE));
+    let mut refusals = Refusals::default();
+    Box::new(move || {
+        let answer = node.ask(question.ask());
+        question.check(&answer[4..], &mut refusals).expect("an answer to produce");
+        assert!(refusals.is_empty(), "{refusals:?}");
+    })
+}
+
+/// The same few records again and again, out of the memory of the core that owns them.
+fn fetch_core_view() -> Box<dyn FnMut()> {
+    fetch_batch(Listener::Core(ShardId(0)), ShardId(0))
+}
+
+/// The same on a core that has to ask for them.
+fn fetch_from_another_core() -> Box<dyn FnMut()> {
+    fetch_batch(Listener::Node, ShardId(1))
+}
+
+fn fetch_batch(listener: Listener, owner: ShardId) -> Box<dyn FnMut()> {
+    let (mut node, partition) = node_with_topic(listener, owner);
+    node.ask(Question::Produce(Produce::new(TOPIC, &[partition], SHAPE)).ask());
+    let wanted =
+        FetchPartition { partition, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    let request = Node::frame(
+        4,
+        fetch::Request {
+            cluster_id: None,
+            replica_id: -1,
+            replica_state: Default::default(),
+            max_wait_ms: 0,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            isolation_level: 0,
+            session_id: 0,
+            session_epoch: -1,
+            topics: [FetchTopic { topic: TOPIC, topic_id: net::Uuid::ZERO, partitions: [wanted] }],
+            forgotten_topics_data: net::Empty,
+            rack_id: "",
+        },
+    );
+    Box::new(move || {
+        let answered = node.ask(&request).len();
+        assert!(SHAPE.record_bytes < answered, "{answered} bytes hold no record");
+    })
+}
+
+/// A node with a topic, and a partition of it that `owner` leads.
+fn node_with_topic(listener: Listener, owner: ShardId) -> (Node, i32) {
     let mut node = Node::new(listener);
     let create = create_topics::Request {
         topics: [CreatableTopic {
-            name: "orders",
+            name: TOPIC,
             num_partitions: 2,
             replication_factor: -1,
             assignments: net::Empty,
@@ -153,14 +211,7 @@ fn ask(listener: Listener, owner: ShardId) -> Box<dyn FnMut()> {
     };
     node.ask(&Node::frame(4, create));
     let partition = node.partition_of(owner);
-    let shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
-    let mut question = Question::Produce(Produce::new("orders", &[partition], shape));
-    let mut refusals = Refusals::default();
-    Box::new(move || {
-        let answer = node.ask(question.ask());
-        question.check(&answer[4..], &mut refusals).expect("an answer to produce");
-        assert!(refusals.is_empty(), "{refusals:?}");
-    })
+    (node, partition)
 }
 
 fn read_tail() -> Box<dyn FnMut()> {
