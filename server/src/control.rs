@@ -17,7 +17,8 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
 
 use glommio::{ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 use ring::{Mailboxes, ReactorCounters};
@@ -79,18 +80,24 @@ pub enum ControlError {
 
 /// A running control core.
 #[derive(Debug)]
-pub struct ControlThread(ExecutorJoinHandle<Result<(), ControlError>>);
+pub struct ControlThread {
+    thread: ExecutorJoinHandle<Result<(), ControlError>>,
+    /// Its other end goes with what the thread runs.
+    running: Receiver<()>,
+}
 
 impl ControlPlan {
     /// Starts the thread.
     pub fn start(self) -> Result<ControlThread, ControlError> {
         let explain = |error: GlommioError<()>| ControlError::Start(error.to_string());
+        let (runs, running) = channel();
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("control")
             .io_memory(4 << 20)
             .ring_depth(128)
             .spawn(|| async move {
                 let events = self.events.clone();
+                let _runs: Sender<()> = runs;
                 let result = self.run().await;
                 if let Err(error) = &result {
                     // The main thread listens until this one has been joined.
@@ -98,7 +105,7 @@ impl ControlPlan {
                 }
                 result
             })
-            .map(ControlThread)
+            .map(|thread| ControlThread { thread, running })
             .map_err(explain)
     }
 
@@ -141,8 +148,13 @@ fn start_links(plan: LinkPlan, bell: &Rc<Bell>, gate: Option<Gate>) -> Result<Li
 }
 
 impl ControlThread {
-    /// Waits for the end.
-    pub fn join(self) -> Result<(), ControlError> {
-        self.0.join().map_err(|error| ControlError::Start(error.to_string()))?
+    /// Waits for the end until `by`; `None` if it has not come.
+    pub fn join_by(self, by: Instant) -> Option<Result<(), ControlError>> {
+        let left = by.saturating_duration_since(Instant::now());
+        if self.running.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            return None;
+        }
+        let joined = self.thread.join();
+        Some(joined.unwrap_or_else(|error| Err(ControlError::Start(error.to_string()))))
     }
 }

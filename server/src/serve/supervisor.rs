@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::ShardId;
 use ring::Stopped;
@@ -31,6 +31,11 @@ pub(super) struct Supervisor {
 
 /// The control core says that it has left within less; if it hangs, the server stops all the same.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Threads give up by themselves within less, unless the kernel does not let them go: somebody who
+/// syncs all the time holds every other sync up, for seconds. What is acked is safe without them.
+const STOP_PATIENCE: Duration = Duration::from_millis(900);
+/// Between two looks whether they have ended.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How the server's life ends.
 enum End {
@@ -42,16 +47,21 @@ impl Supervisor {
     /// Returns when every thread has ended.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let end = self.watch();
-        if let End::Asked = end {
+        // A node that is alone leads for nobody else.
+        if let End::Asked = end
+            && self.herald.is_some()
+        {
             self.leave();
         }
-        let cleanly = self.stop_cores();
+        let by = Instant::now() + STOP_PATIENCE;
+        let mut cleanly = self.stop_cores(by);
         self.stoppers.control.stop();
-        let control = self.control.join();
+        let control = self.control.join_by(by);
+        cleanly &= control.is_some();
         match end {
             End::Asked => {
                 self.report.stopped(cleanly);
-                Ok(control?)
+                Ok(control.unwrap_or(Ok(()))?)
             }
             End::Failed(failure) => Err(failure),
         }
@@ -129,8 +139,15 @@ impl Supervisor {
 
     /// Data cores first: the control core outlives whoever may still ask it something. Says whether
     /// all finished what they had begun.
-    fn stop_cores(&mut self) -> bool {
+    fn stop_cores(&mut self, by: Instant) -> bool {
         self.stoppers.cores.iter().for_each(ring::Stopper::stop);
+        while !self.cores.iter().all(JoinHandle::is_finished) {
+            if by <= Instant::now() {
+                output::note(format_args!("the kernel does not let go of a core: left behind"));
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
         for core in self.cores.drain(..) {
             core.join().expect("a panic aborts the process");
         }
