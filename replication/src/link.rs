@@ -1,4 +1,4 @@
-//! The beginning of a connection between two nodes: who is there, and does it know the secret?
+//! The beginning of a connection between two shards: who is there, and does it know the secret?
 //!
 //! ```text
 //!   who dials                          who listens
@@ -271,7 +271,7 @@ impl Identity {
         } else if VERSIONS.agree(peer.versions).is_none() {
             Reason::Version
         } else if peer.to != self.placement
-            || peer.from.node == self.placement.node
+            || peer.from == self.placement
             || controls(peer.from) != controls(self.placement)
         {
             Reason::Address
@@ -418,6 +418,13 @@ mod tests {
         assert!(out.is_empty());
     }
 
+    /// A partition may move from one to the other.
+    #[test]
+    fn shards_of_one_node_meet() {
+        let mut line = line(identity(at(2, 0)), at(2, 1), identity(at(2, 1)), ["a", "a"]);
+        assert_eq!(line.talk(), (Ok(vec![(2, ShardId(0))]), Ok(vec![(2, ShardId(1))])));
+    }
+
     #[test]
     fn strangers_are_refused_and_told_why() {
         let own = identity(at(2, 0));
@@ -426,7 +433,7 @@ mod tests {
         let cases = [
             (foreign, at(2, 0), ["a", "a"], Reason::Cluster),
             (identity(at(1, 0)), at(2, 1), ["a", "a"], Reason::Address),
-            (identity(at(2, 1)), at(2, 0), ["a", "a"], Reason::Address),
+            (own, at(2, 0), ["a", "a"], Reason::Address),
             (control, at(2, 0), ["a", "a"], Reason::Address),
         ];
         for (from, to, secrets, reason) in cases {

@@ -117,6 +117,8 @@ impl Core {
         engines: Vec<(ShardId, Engine)>,
     ) -> Self {
         let groups = Groups::new(settings.groups.clone(), settings.seed ^ u128::from(id.0));
+        let replication = settings.peering.as_ref().map(|own| own.settings).unwrap_or_default();
+        let shard = |(shard, engine)| Shard::new(shard, engine, replication);
         Self {
             id,
             layout,
@@ -124,7 +126,7 @@ impl Core {
             groups,
             seated_by: Arc::clone(&state),
             state,
-            shards: engines.into_iter().map(|(shard, engine)| Shard::new(shard, engine)).collect(),
+            shards: engines.into_iter().map(shard).collect(),
             connections: Connections::default(),
             peers: Peers::default(),
             jobs: Slab::default(),

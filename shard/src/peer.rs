@@ -1,4 +1,4 @@
-//! Lines to shards of other nodes: one per direction and pair of shards.
+//! Lines to other shards, of other nodes or of this one: one per direction and pair of shards.
 //!
 //! ```text
 //!   Dial ─▶ dialling ─▶ greeting ─▶ open ─▶ closed      this shard leads, and speaks first
@@ -14,19 +14,23 @@ use std::collections::{BTreeMap, VecDeque};
 use base::{ConnId, DialId, Instant, NodeId, Piece, ShardId};
 use replication::Placement;
 use replication::link::{Link, Secret};
+use replication::replica::Settings;
 use replication::replica::message::StreamId;
 
 use crate::replicas::Direction;
 
-/// What shards of other nodes are reached by, and known by.
+/// What other shards are reached by, and known by.
 #[derive(Clone, Debug)]
 pub struct Peering {
     /// What every node of the cluster knows.
     pub secret: Secret,
-    /// The control link's address of each other node; shard N listens at port + 1 + N.
+    /// The control link's address of each node, this one too: a partition may move between two of
+    /// its shards. Shard N listens at port + 1 + N.
     pub nodes: BTreeMap<NodeId, SocketAddr>,
     /// A journal half of whose writes take that long has a slow disk.
     pub slow_disk_from: Duration,
+    /// How much is said, and how often.
+    pub settings: Settings,
 }
 
 /// One connection to another shard.

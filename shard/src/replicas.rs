@@ -74,9 +74,9 @@ pub(crate) enum Direction {
 }
 
 impl Replicas {
-    fn new(own: Leader) -> Self {
+    fn new(own: Leader, settings: Settings) -> Self {
         Self {
-            set: ReplicaSet::new(own.placement, own.boot, Settings::default()),
+            set: ReplicaSet::new(own.placement, own.boot, settings),
             committing: Committing::default(),
             successions: Successions::default(),
             moved: Vec::new(),
@@ -134,7 +134,8 @@ impl Shard {
         if assignments.is_empty() && self.replicas.is_none() {
             return;
         }
-        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
+        let replicas =
+            self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own, self.replication)));
         let (set, mut log) = replicas.parts(&mut self.engine);
         set.conform(now, &mut log, state.version(), assignments);
         replicas.successions.conform(wanted);
@@ -159,7 +160,8 @@ impl Shard {
         token: u64,
         promises: Vec<(PartitionId, Epoch)>,
     ) {
-        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
+        let replicas =
+            self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own, self.replication)));
         let (set, mut log) = replicas.parts(&mut self.engine);
         set.fence(now, &mut log, token, promises);
         self.wake_strangers();
@@ -175,7 +177,8 @@ impl Shard {
         direction: Direction,
         stream: StreamId,
     ) {
-        let replicas = self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own)));
+        let replicas =
+            self.replicas.get_or_insert_with(|| Box::new(Replicas::new(own, self.replication)));
         match direction {
             Direction::Out => replicas.set.stream_up(now, peer, boot, stream),
             Direction::In => replicas.set.accepted(now, peer, boot, stream),

@@ -18,6 +18,7 @@ use base::{
 use engine::{AppendError, DiskBytes, Engine, Phase, Read, ReadToken, TimeHit, TimeLookup};
 use net::ErrorCode;
 use replication::Topic;
+use replication::replica::Settings;
 
 use crate::ack_times::AckTimes;
 use crate::ask::{Answer, Ask, Fetched, Produced};
@@ -52,6 +53,7 @@ pub(crate) struct Shard {
     pub(crate) spans: Vec<Span>,
     /// `None` while the shard holds no replicated partition.
     pub(crate) replicas: Option<Box<Replicas>>,
+    pub(crate) replication: Settings,
     /// Topics as they were last put in force here.
     pub(crate) applied: BTreeMap<TopicNumber, Arc<Topic>>,
     /// The phase that the control core was last told.
@@ -92,7 +94,7 @@ const LATEST_TIERED: i64 = -5;
 const NO_OFFSET: Answer = Answer::Offset { offset: -1, timestamp_ms: -1, epoch: -1 };
 
 impl Shard {
-    pub(crate) fn new(id: ShardId, engine: Engine) -> Self {
+    pub(crate) fn new(id: ShardId, engine: Engine, replication: Settings) -> Self {
         Self {
             id,
             engine,
@@ -106,6 +108,7 @@ impl Shard {
             answers: VecDeque::new(),
             spans: Vec::new(),
             replicas: None,
+            replication,
             applied: BTreeMap::new(),
             told: None,
             slow_disk: SlowDisk::default(),

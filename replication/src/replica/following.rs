@@ -335,7 +335,8 @@ impl ReplicaSet {
     ) -> Result<(), NackCause> {
         let id = open.partition;
         let view = log.view(id).ok_or(NackCause::Unknown)?;
-        let lost = view.log_end.0 < open.acked;
+        // One that is being rebuilt knows it: what another disk acked is no reason to begin anew.
+        let lost = view.proof != Proof::Rebuilding && view.log_end.0 < open.acked;
         let planted = self.settings.planted;
         if (view.proof == Proof::Suspect || lost) && !planted.is(Mutant::CountUnproven) {
             log.start_over(now, id, open.log_start.0, false)?;

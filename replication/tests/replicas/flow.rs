@@ -4,7 +4,7 @@ use base::Offset;
 use replication::Planted;
 use replication::replica::{Log, Message, Standing, split_frame};
 
-use crate::world::{World, at, partition};
+use crate::world::{Disk, World, at, partition};
 
 /// What waits on the way to the follower of `link`.
 fn on_the_way(world: &World, link: usize) -> Vec<Message<'_>> {
@@ -167,4 +167,33 @@ fn a_hand_over_waits_until_the_successor_holds_all_and_takes_nothing_more() {
     }
     assert_eq!(world.leaders(partition(0)), [2]);
     assert_eq!(world.ledger.violation, None);
+}
+
+/// A leader remembers what the disk before had acked: that is no reason for the new one to begin anew
+/// each time it is interrupted.
+#[test]
+fn who_is_rebuilt_goes_on_where_it_was_interrupted() {
+    let mut world = led(1, 1);
+    for _ in 0..20 {
+        assert!(world.append(0, partition(0), 4));
+        world.flush(0, 9);
+        world.talk(0, 2);
+    }
+    world.crash(2, 0);
+    world.links.clear();
+    world.start(2, Disk::Replaced);
+    world.conform(0, world.control.index());
+    let log_end = |world: &World| world.nodes[2].log.view(partition(0)).unwrap().log_end.0;
+    world.connect(0, 2);
+    while log_end(&world) < Offset(20) {
+        world.exchange(0, 1);
+        world.pass(5_000_000);
+    }
+    let interrupted_at = log_end(&world);
+    assert!(interrupted_at < Offset(80));
+    world.break_all();
+    world.links.clear();
+    world.connect(0, 2);
+    world.exchange(0, 1);
+    assert_eq!(log_end(&world), interrupted_at);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::{NodeId, ShardId};
 use replication::command::NodeRegistered;
 use replication::link::Secret;
+use replication::replica::Settings;
 use ring::DeviceReport;
 use shard::{ControlSettings, Peering};
 
@@ -53,17 +54,14 @@ pub(super) fn link_plan(
     })
 }
 
-/// How data shards meet those of other nodes; `None` for a single node.
-pub(super) fn peering(
-    config: &Config,
-    meta: &Meta,
-    device: Option<&DeviceReport>,
-) -> Option<Peering> {
+/// How data shards meet others; `None` for a single node.
+pub(super) fn peering(config: &Config, device: Option<&DeviceReport>) -> Option<Peering> {
     let cluster = &config.cluster;
     (!cluster.peers.is_empty()).then(|| Peering {
         secret: Secret::new(&cluster.secret),
-        nodes: others(cluster, meta).collect(),
+        nodes: cluster.peers.iter().map(|peer| (node_of(peer), peer.address)).collect(),
         slow_disk_from: slow_disk_from(device),
+        settings: Settings::default(),
     })
 }
 

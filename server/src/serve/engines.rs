@@ -105,7 +105,7 @@ pub(super) fn plan(
             ring,
             shards: assignment.shards_of(id).map(shard_plan).collect(),
             layout: Arc::clone(&layout),
-            settings: core_settings(config, folder.meta(), device),
+            settings: core_settings(config, device),
             cluster: folder.meta().cluster(),
             events: events.clone(),
             faults: interposer(config, folder.meta(), assignment, id),
@@ -166,13 +166,13 @@ fn reactor_config(
     }
 }
 
-fn core_settings(config: &Config, meta: &Meta, device: Option<&DeviceReport>) -> CoreSettings {
+fn core_settings(config: &Config, device: Option<&DeviceReport>) -> CoreSettings {
     CoreSettings {
         auto_create_topics: config.topics.auto_create,
         default_partitions: config.topics.partitions,
         request_bytes_max: config.limits.request_bytes,
         fetch_bytes_max: config.limits.fetch_bytes,
-        peering: peering(config, meta, device),
+        peering: peering(config, device),
         groups: GroupSettings {
             initial_rebalance_delay: config.initial_rebalance_delay,
             ..GroupSettings::default()

@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Core {
-    /// A shard of another node dialled `shard`. Without a boot to name there is nothing to say yet.
+    /// Another shard dialled `shard`. Without a boot to name there is nothing to say yet.
     pub(super) fn peer_came(&mut self, conn: ConnId, shard: ShardId) {
         let Some((identity, secret)) = self.identity(shard) else {
             return self.outputs.push_back(Output::Close(conn));

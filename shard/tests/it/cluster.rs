@@ -14,7 +14,7 @@ use engine::{Engine, EngineConfig};
 use net::ErrorCode;
 use replication::command::NodeRegistered;
 use replication::link::Secret;
-use replication::replica::Event;
+use replication::replica::{Event, Settings};
 use replication::{
     Boot, CaughtUp, Chosen, ClusterState, Command, HandOver, Leader, NewPartitions, Opened, Place,
     Placement, Proposal, Uuid, Voters,
@@ -161,6 +161,7 @@ impl Cluster {
                 secret: Secret::new(b"secret"),
                 nodes,
                 slow_disk_from: core::time::Duration::from_millis(50),
+                settings: Settings::default(),
             }),
             seed: 1 + node as u128,
         };
