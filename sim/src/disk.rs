@@ -132,6 +132,11 @@ impl Disk {
         self.pages_max = Some(pages);
     }
 
+    /// Lets faults strike as `knobs` say.
+    pub fn trouble(&mut self, knobs: &Knobs) {
+        self.knobs = knobs.clone();
+    }
+
     /// Stops all faults but those that are on the disk already.
     pub fn heal(&mut self) {
         let knobs = &mut self.knobs;

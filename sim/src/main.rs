@@ -45,7 +45,7 @@ struct Options {
     /// Plant a mutant.
     #[arg(long, value_name = "NAME", value_parser = parse_mutant)]
     mutant: Option<String>,
-    /// Hunt every mutant and print a table; fails if one survives.
+    /// Hunt every mutant, or the one named by --mutant, and print a table; fails if one survives.
     #[arg(long)]
     mutants: bool,
     /// Seeds that a hunt may take.
@@ -209,34 +209,41 @@ impl Tally {
 }
 
 fn hunt_all(options: &Options) -> ExitCode {
-    let mut survivors = 0;
     println!("{:<30} {:>7} {:>6}  {:<12} plan", "mutant", "seeds", "s", "seen by");
-    for name in mutants::names() {
-        let began = Instant::now();
-        let first = options.from.unwrap_or(1);
-        let caught = match mutants::catch(name, &options.worlds(), first, options.seeds_max) {
-            Ok(caught) => caught,
+    let on_one = options.world != Some(WorldKind::Cluster);
+    let in_clusters = options.world.is_none_or(|world| world == WorldKind::Cluster);
+    let given = options.world.map(|world| [world]);
+    let of_one_node = given.as_ref().map_or(WorldKind::OF_ONE_NODE, |world| &world[..]);
+    let ones = mutants::names().filter(|_| on_one).map(|name| (name, of_one_node));
+    let others = mutants::names_in_clusters().filter(|_| in_clusters);
+    let mut survivors = 0;
+    for (name, worlds) in ones.chain(others.map(|name| (name, &[WorldKind::Cluster][..]))) {
+        if options.mutant.as_ref().is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        match hunt(name, worlds, options) {
+            Ok(caught) => survivors += u32::from(!caught),
             Err(error) => {
                 eprintln!("sim/mutants.txt: {error}");
                 return ExitCode::FAILURE;
             }
-        };
-        let seconds = began.elapsed().as_secs_f64();
-        match caught {
-            Some(caught) => {
-                let seeds =
-                    caught.seeds.map_or_else(|| "known".to_owned(), |seeds| seeds.to_string());
-                let (checker, plan) = (format!("{:?}", caught.violation.checker), caught.plan);
-                println!("{name:<30} {seeds:>7} {seconds:>6.1}  {checker:<12} {plan}");
-            }
-            None => {
-                survivors += 1;
-                println!("{name:<30} {:>7} {seconds:>6.1}  SURVIVED", options.seeds_max);
-            }
         }
     }
-    for name in mutants::names_for_replicas() {
-        println!("{name:<30} {:>7} {:>6}  {:<12} only replicas: engine/tests/model", "-", "-", "-");
-    }
     if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a line of the table; false if the mutant survives.
+fn hunt(name: &str, worlds: &[WorldKind], options: &Options) -> Result<bool, String> {
+    let began = Instant::now();
+    let caught = mutants::catch(name, worlds, options.from.unwrap_or(1), options.seeds_max)?;
+    let seconds = began.elapsed().as_secs_f64();
+    match &caught {
+        Some(caught) => {
+            let seeds = caught.seeds.map_or_else(|| "known".to_owned(), |seeds| seeds.to_string());
+            let (checker, plan) = (format!("{:?}", caught.violation.checker), &caught.plan);
+            println!("{name:<30} {seeds:>7} {seconds:>6.1}  {checker:<12} {plan}");
+        }
+        None => println!("{name:<30} {:>7} {seconds:>6.1}  SURVIVED", options.seeds_max),
+    }
+    Ok(caught.is_some())
 }

@@ -23,17 +23,18 @@ pub struct Caught {
     pub violation: Violation,
 }
 
-/// The names of all mutants that a world of ours can show: none has replicas yet.
+/// The names of all mutants that a single node can show.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let ours = Mutant::ALL.iter().filter(|mutant| !mutant.needs_replicas());
     ours.map(|mutant| mutant.name())
 }
 
-/// The names of all others: without replicas nobody could tell, so the engine's model
-/// (`engine/tests/model`), which truncates and promises as a replica does, must catch them.
-pub fn names_for_replicas() -> impl Iterator<Item = &'static str> {
-    let others = Mutant::ALL.iter().filter(|mutant| mutant.needs_replicas());
-    others.map(|mutant| mutant.name())
+/// The names of all others: without replicas nobody could tell. The tests of their crates catch each
+/// of them too (`engine/tests/model`, `replication/tests`).
+pub fn names_in_clusters() -> impl Iterator<Item = &'static str> {
+    let of_engines = Mutant::ALL.iter().filter(|mutant| mutant.needs_replicas());
+    let of_replication = replication::Mutant::ALL.iter().map(|mutant| mutant.name());
+    of_engines.map(|mutant| mutant.name()).chain(of_replication)
 }
 
 /// Tries `mutant` on the plans known to catch it, then hunts it in `worlds`.

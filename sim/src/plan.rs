@@ -22,7 +22,9 @@ pub enum WorldKind {
 }
 
 impl WorldKind {
-    pub const ALL: &'static [Self] = &[Self::Journal, Self::Engine, Self::Node];
+    /// Those that are judged. Clusters are not among them yet: a few of their seeds do not settle.
+    pub const ALL: &'static [Self] = Self::OF_ONE_NODE;
+    pub const OF_ONE_NODE: &'static [Self] = &[Self::Journal, Self::Engine, Self::Node];
 }
 
 /// A run: `journal model 17 stall=0`.
@@ -55,12 +57,16 @@ impl Plan {
         (knobs, random)
     }
 
-    /// The mutant to plant. Panics if no mutant has the name.
+    /// The mutant to plant in engines, if it is one of theirs.
     #[must_use]
     pub fn planted(&self) -> Planted {
-        self.mutant.as_deref().map_or_else(Planted::default, |name| {
-            Planted::named(name).expect("mutants are checked when they are read")
-        })
+        self.mutant.as_deref().and_then(Planted::named).unwrap_or_default()
+    }
+
+    /// The mutant to plant in replication, if it is one of its own.
+    #[must_use]
+    pub fn planted_in_replication(&self) -> replication::Planted {
+        self.mutant.as_deref().and_then(replication::Planted::named).unwrap_or_default()
     }
 
     /// The command that runs this again, with its trace.
@@ -132,10 +138,11 @@ pub fn parse_setting(text: &str) -> Result<(String, u64), String> {
 
 /// Reads the name of a mutant.
 pub fn parse_mutant(text: &str) -> Result<String, String> {
-    if Planted::named(text).is_some() {
+    let names: Vec<_> =
+        crate::mutants::names().chain(crate::mutants::names_in_clusters()).collect();
+    if names.contains(&text) {
         return Ok(text.to_owned());
     }
-    let names: Vec<_> = crate::mutants::names().collect();
     Err(format!("no mutant is called {text:?}; there are {}", names.join(", ")))
 }
 

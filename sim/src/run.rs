@@ -79,7 +79,10 @@ fn play(plan: &Plan, knobs: &Knobs, mut random: Random, host: &mut Host) -> Resu
             let world = NodeWorld::new(knobs, &mut random, planted);
             play_world(world, host, knobs, random)
         }
-        WorldKind::Cluster => ClusterWorld::new(knobs, &mut random, planted).run(host),
+        WorldKind::Cluster => {
+            let planted = (planted, plan.planted_in_replication());
+            ClusterWorld::new(knobs, &mut random, planted).run(host)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
-use base::Instant;
+use base::{Instant, NodeId};
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Trace {
     hash: Fnv,
     counts: BTreeMap<&'static str, u64>,
     print: bool,
+    /// The node that everything happens on until another one is named.
+    node: Option<NodeId>,
 }
 
 /// FNV-1a, fed through `write!`.
@@ -41,15 +43,24 @@ impl Trace {
         Self { print, ..Self::default() }
     }
 
+    /// What happens from now on happens on `node`.
+    pub fn turn_to(&mut self, node: Option<NodeId>) {
+        self.node = node;
+    }
+
     /// Records that `what` happened. `what` is counted, the details are not.
     pub fn say(&mut self, now: Instant, what: &'static str, details: fmt::Arguments<'_>) {
         *self.counts.entry(what).or_default() += 1;
-        write!(self.hash, "{}{what}{details}", now.0).expect("a hash takes everything");
+        write!(self.hash, "{}{what}{details}{:?}", now.0, self.node)
+            .expect("a hash takes everything");
         if self.print {
             let Instant(ns) = now;
             let (ms, rest) = (ns / 1_000_000, ns % 1_000_000);
             // A reader that has seen enough is no reason to stop the world.
-            let _ = writeln!(io::stdout(), "{ms:>9}.{rest:06} ms  {what} {details}");
+            let node = self.node.map_or_else(String::new, |node| {
+                format!("{:indent$}node {node}: ", "", indent = 2 * usize::from(node.0))
+            });
+            let _ = writeln!(io::stdout(), "{ms:>9}.{rest:06} ms  {node}{what} {details}");
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Checker {
     Order,
     /// C5: an idempotent producer's batch twice.
     Once,
+    /// C7: two leaders of one epoch, or one that lacks what is committed.
+    Leaders,
     /// C9: data removed that neither retention nor anyone asked to remove.
     Retention,
     /// C11: work that never ends although nothing is wrong any more.

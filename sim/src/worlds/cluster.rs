@@ -3,16 +3,21 @@
 //!
 //! ```text
 //!   calm:   found the cluster, make a topic
-//!   storm:  kills, power cuts of one or all, pauses, cuts, moves, nodes that leave and come back
-//!   calm:   everything is healed; what is pending must end, and all that was promised be there
+//!   storm:  kills, power cuts of one or all, pauses, cuts, moves, nodes that leave and come back,
+//!           disks that stall and fail, clocks that step; one disk may be damaged or replaced
+//!   core:   in half of the seeds: all is healed but one node, which is gone; work must go on
+//!   calm:   everything is healed; what is pending must end, and all that was promised be there;
+//!           in a quarter of the seeds the control plane is lost for a while, and nobody may notice
 //! ```
-//! Checked all along: one leader per partition and epoch (I1), one state per version of the cluster
-//! log, and the ledger: nothing acked or seen is ever lost, moved, doubled or altered.
+//! Checked all along: one leader per partition and epoch, and it holds all that is committed
+//! ([`reigns`]); one state per version of the cluster log; and the ledger: nothing acked or seen is
+//! ever lost, moved, doubled or altered.
 
 mod clients;
 mod machine;
 mod network;
 mod node;
+mod reigns;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -21,13 +26,14 @@ use std::time::Duration;
 
 use base::{Instant, NodeId, Offset, PartitionId, TopicNumber};
 use engine::Planted;
-use replication::{ClusterState, Leader, LogIndex, NewPartitions, Place, Proposal, Uuid};
+use replication::{ClusterState, LogIndex, NewPartitions, Place, Proposal, Uuid};
 use shard::{Mail, Ticket};
 
 use self::clients::Clients;
 use self::machine::CLIENTS;
 use self::network::{Network, Weather};
 use self::node::{Fall, Node, blueprint};
+use self::reigns::Reigns;
 use crate::disk::Memory;
 use crate::host::{Host, Hosted};
 use crate::knobs::Knobs;
@@ -51,14 +57,17 @@ pub struct ClusterWorld {
     partitions: Vec<PartitionId>,
     /// What every node must agree to.
     states: BTreeMap<LogIndex, Arc<ClusterState>>,
-    leaders: BTreeMap<(PartitionId, u32), Leader>,
+    reigns: Reigns,
     storm: Storm,
     /// Cuts end at these times.
     cuts_end: Instant,
     /// How far partitions were read in the last look.
     looked: BTreeMap<PartitionId, (Offset, bool, Instant)>,
-    /// One disk may be lost whole.
-    may_wipe: bool,
+    /// Whose disk may be damaged, or replaced by an empty one: a minority of every partition.
+    victim: usize,
+    was_wiped: bool,
+    /// The node that is gone while the rest must work.
+    down: Option<usize>,
     turns: u64,
 }
 
@@ -125,11 +134,18 @@ impl Hosted for Outlook {
 impl ClusterWorld {
     /// A world in which nothing has happened yet.
     #[must_use]
-    pub fn new(knobs: &Knobs, random: &mut Random, planted: Planted) -> Self {
+    pub fn new(
+        knobs: &Knobs,
+        random: &mut Random,
+        planted: (Planted, replication::Planted),
+    ) -> Self {
         let mut random = random.fork();
-        // Running out of space stops nodes for good, and clients here do not make room.
-        let knobs = Knobs { disk_pages: 0, ..knobs.clone() };
+        // Running out of space stops nodes for good, and clients here do not make room. What was
+        // acked and then taken back without a trace, nobody can tell from what never was.
+        let knobs = Knobs { disk_pages: 0, misdirect: 0, lying_flush: 0, ..knobs.clone() };
+        let sound = Knobs { read_error: 0, bit_rot: 0, ..knobs.clone() };
         let count = random.pick(&[3, 3, 5]);
+        let victim = random.below(u64::from(count)) as usize;
         let weather = Weather {
             mean_us: random.pick(&[20, 200, 1_000]),
             lost: random.pick(&[0, 5_000, 50_000]),
@@ -141,7 +157,8 @@ impl ClusterWorld {
         let partitions: Vec<_> = (0..topics).map(|index| PartitionId::new(TOPIC, index)).collect();
         let nodes = (0..count).map(|node| {
             let blueprint = blueprint(&knobs, NodeId(node), count, &mut random, planted);
-            Node::new(NodeId(node), blueprint, &knobs, random.fork())
+            let knobs = if usize::from(node) == victim { &knobs } else { &sound };
+            Node::new(NodeId(node), blueprint, knobs, random.fork())
         });
         let nodes = nodes.collect();
         Self {
@@ -150,11 +167,13 @@ impl ClusterWorld {
             clients: Clients::new(&knobs, &mut random, &partitions),
             partitions,
             states: BTreeMap::new(),
-            leaders: BTreeMap::new(),
+            reigns: Reigns::default(),
             storm: Storm::draw(&mut random),
             cuts_end: Instant(0),
             looked: BTreeMap::new(),
-            may_wipe: true,
+            victim,
+            was_wiped: false,
+            down: None,
             turns: 0,
             knobs,
             random,
@@ -167,24 +186,52 @@ impl ClusterWorld {
         self.calm(host);
         self.wait(host, "the founding", Self::is_founded)?;
         self.net.weather = weather;
+        self.nodes.iter_mut().for_each(Node::trouble);
         host.say("STORM", format_args!("{:?} {weather:?}", self.storm));
         self.storm(host)?;
+        if self.random.chance(MILLION / 2) {
+            self.calm(host);
+            self.leave_one_down(host);
+            self.wait(host, "what is pending without a node", Self::is_settled)?;
+            self.down = None;
+        }
         self.calm(host);
         host.say("HEALED", format_args!("{} acked", self.clients.acked));
         self.wait(host, "what is pending", Self::is_settled)?;
+        if self.random.chance(MILLION / 4) {
+            self.lose_control(host)?;
+        }
         self.wait(host, "the last look", Self::was_read)
     }
 
     /// Nothing goes wrong any more.
-    fn calm(&mut self, host: &Host) {
+    fn calm(&mut self, host: &mut Host) {
         let now = host.now().mono;
         let mean_us = self.net.weather.mean_us;
         self.net.weather = Weather { mean_us, lost: 0, twice: 0, late: 0, broken: 0 };
         self.net.cuts.clear();
-        for node in &mut self.nodes {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            // A disk that damages data is replaced: nothing else would bring it back.
+            if 0 < node.disk.injected().beyond {
+                host.say("REPLACED", format_args!("the disk of {index}"));
+                node.wipe(now, &mut host.trace);
+                self.was_wiped = true;
+                self.net.lose(now, node.last_life(), Duration::from_millis(1));
+            }
             node.heal(now);
         }
         self.introduce_all(now);
+    }
+
+    /// One node is gone for a while: the one whose disk is new, if any, since there may be too few of
+    /// the others that hold everything.
+    fn leave_one_down(&mut self, host: &mut Host) {
+        let any = self.random.below(self.nodes.len() as u64) as usize;
+        let index = if self.was_wiped { self.victim } else { any };
+        host.say("DOWN", format_args!("{index}"));
+        self.down = Some(index);
+        self.nodes[index].keep_down(host.now().mono, &mut host.trace);
+        self.mourn(host, index, Fall::PowerCut);
     }
 
     fn wait(
@@ -201,6 +248,27 @@ impl ClusterWorld {
                 return Err(Violation::new(Checker::Liveness, what));
             }
             self.turn(host, Some(now.plus(Duration::from_millis(5))))?;
+        }
+        Ok(())
+    }
+
+    /// I12: whoever leads goes on although no control core hears another.
+    fn lose_control(&mut self, host: &mut Host) -> Result<(), Violation> {
+        self.wait(host, "the return to preferred leaders", Self::is_restful)?;
+        let reigns = self.reigns.count();
+        host.say("CONTROL LOST", format_args!("{} acked", self.clients.acked));
+        self.net.control_lost = true;
+        let end = host.now().mono.plus(Duration::from_secs(1));
+        while host.now().mono < end {
+            self.step_clients(host);
+            let next = host.now().mono.plus(Duration::from_millis(2));
+            self.turn(host, Some(next))?;
+        }
+        self.wait(host, "work without the control plane", Self::has_no_question)?;
+        self.net.control_lost = false;
+        if reigns != self.reigns.count() {
+            let what = "a leader changed without the control plane".to_owned();
+            return Err(Violation::new(Checker::Leaders, what));
         }
         Ok(())
     }
@@ -248,6 +316,10 @@ impl ClusterWorld {
     fn turn_node(&mut self, host: &mut Host, index: usize) -> Result<(), Violation> {
         let now = host.now();
         let node = &mut self.nodes[index];
+        if node.next_event(now.mono).is_none_or(|next| now.mono < next) {
+            return Ok(());
+        }
+        host.trace.turn_to(Some(node.id));
         let was = node.life();
         let fall = node.turn(now, &mut host.trace)?;
         if let Some(fall) = fall {
@@ -256,7 +328,12 @@ impl ClusterWorld {
             self.introduce(now.mono, index);
         }
         self.carry_wishes(host, index)?;
-        self.check_state(index)
+        if let Some(process) = self.nodes[index].process() {
+            let id = self.nodes[index].id;
+            self.reigns.look(now.mono, id, process, &self.partitions, &mut host.trace)?;
+        }
+        host.trace.turn_to(None);
+        self.check_state(host, index)
     }
 
     /// The others notice, at once or in a while.
@@ -271,8 +348,8 @@ impl ClusterWorld {
         self.net.lose(now, node.last_life(), most);
     }
 
-    /// I1, and that the cluster log is one log.
-    fn check_state(&mut self, index: usize) -> Result<(), Violation> {
+    /// That the cluster log is one log, and names one leader per epoch.
+    fn check_state(&mut self, host: &mut Host, index: usize) -> Result<(), Violation> {
         let Some(process) = self.nodes[index].process() else { return Ok(()) };
         let state = process.control.state();
         let version = state.version();
@@ -285,12 +362,7 @@ impl ClusterWorld {
         }
         for id in &self.partitions {
             let Some(partition) = state.topics().partition(*id) else { continue };
-            let Some(leader) = partition.leader else { continue };
-            let known = *self.leaders.entry((*id, partition.epoch.0)).or_insert(leader);
-            if known != leader {
-                let what = format!("{id} epoch {:?}: {known:?} and {leader:?}", partition.epoch);
-                return Err(Violation::new(Checker::Once, what));
-            }
+            self.reigns.named(host.now().mono, *id, partition, &mut host.trace)?;
         }
         self.states.insert(version, state);
         Ok(())
@@ -350,16 +422,36 @@ impl ClusterWorld {
         self.send(now, asked);
         let Some(state) = self.state() else { return Ok(false) };
         let mut partitions = state.topics().iter().flat_map(|topic| &topic.partitions);
+        let down = self.down.map(|index| self.nodes[index].id);
         let is_quiet = partitions.all(|partition| {
-            partition.leader.is_some()
-                && partition.reassignment.is_none()
-                && partition.learners.is_empty()
+            partition.leader.is_some_and(|leader| Some(leader.placement.node) != down)
+                && (down.is_some()
+                    || partition.reassignment.is_none() && partition.learners.is_empty())
         });
-        let all_serve = self
-            .nodes
-            .iter()
-            .all(|node| node.process().is_some_and(|process| process.control.readiness().is_ok()));
+        let serves =
+            |node: &Node| node.process().is_some_and(|process| process.control.readiness().is_ok());
+        let all_serve = self.nodes.iter().all(|node| Some(node.id) == down || serves(node));
         Ok(is_quiet && all_serve && self.clients.is_idle())
+    }
+
+    /// Every partition is led where it should be, and stays there.
+    fn is_restful(&mut self, host: &mut Host) -> Result<bool, Violation> {
+        let Some(state) = self.state() else { return Ok(false) };
+        let rests = self.partitions.iter().all(|id| {
+            let Some(partition) = state.topics().partition(*id) else { return false };
+            let leader = partition.leader.map(|leader| leader.placement);
+            leader == Some(partition.preferred())
+                && partition.successor.is_none()
+                && self.reigns.has_begun(*id, partition.epoch)
+        });
+        Ok(rests && self.is_settled(host)?)
+    }
+
+    fn has_no_question(&mut self, host: &mut Host) -> Result<bool, Violation> {
+        let now = host.now().mono;
+        let asked = self.clients.push_all(now, &mut host.trace);
+        self.send(now, asked);
+        Ok(self.clients.is_idle())
     }
 
     fn was_read(&mut self, host: &mut Host) -> Result<bool, Violation> {

@@ -26,6 +26,8 @@ pub(super) struct Network {
     pub(super) lines: Vec<Line>,
     generations: u32,
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
+    /// No control core hears another.
+    pub(super) control_lost: bool,
     pub(super) weather: Weather,
     random: Random,
 }
@@ -113,6 +115,7 @@ impl Network {
             lines: Vec::new(),
             generations: 0,
             cuts: BTreeSet::new(),
+            control_lost: false,
             weather,
             random,
         }
@@ -130,7 +133,7 @@ impl Network {
     /// Sends a message between control cores.
     pub(super) fn tell(&mut self, now: Instant, from: NodeId, to: NodeId, said: &ControlMessage) {
         let bytes = said.encode();
-        if self.is_cut(from, to) || self.random.chance(self.weather.lost) {
+        if self.control_lost || self.is_cut(from, to) || self.random.chance(self.weather.lost) {
             return;
         }
         if self.random.chance(self.weather.twice) {
@@ -179,14 +182,27 @@ impl Network {
         Some(first.remove())
     }
 
-    /// A name for a new connection of a core: the lowest free slot.
-    pub(super) fn new_conn(&mut self, life: Life, core: usize) -> ConnId {
-        let ends = || self.lines.iter().flat_map(|line| &line.ends);
-        let taken =
-            |slot: u32| ends().any(|end| (end.life, end.core, end.conn.slot) == (life, core, slot));
-        let slot = (0..).find(|slot| !taken(*slot)).expect("slots do not run out");
-        self.generations += 1;
-        ConnId { slot, generation: self.generations }
+    /// A new line. Its connections get the lowest free slots of their cores.
+    pub(super) fn lay(&mut self, ends: [(Life, usize); 2]) -> [End; 2] {
+        let none = ConnId { slot: u32::MAX, generation: 0 };
+        let mut line = Line {
+            ends: ends.map(|(life, core)| End { life, core, conn: none }),
+            flows: [Flow::default(), Flow::default()],
+            breaks_at: None,
+        };
+        for side in 0..2 {
+            let End { life, core, .. } = line.ends[side];
+            let ends = || self.lines.iter().flat_map(|line| &line.ends).chain(&line.ends);
+            let is_taken = |slot: u32| {
+                ends().any(|end| (end.life, end.core, end.conn.slot) == (life, core, slot))
+            };
+            let slot = (0..).find(|slot| !is_taken(*slot)).expect("slots do not run out");
+            self.generations += 1;
+            line.ends[side].conn = ConnId { slot, generation: self.generations };
+        }
+        let ends = line.ends;
+        self.lines.push(line);
+        ends
     }
 
     /// The line with this end, and which end it is.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{BrokerTime, CoreId, Instant, NodeId, Now, Seq, ShardId};
+use base::{BrokerTime, CoreId, FileKind, Instant, NodeId, Now, Seq, ShardId};
 use engine::journal::JournalConfig;
 use engine::{EngineConfig, Phase, Planted};
 use replication::Uuid;
 use replication::command::NodeRegistered;
 use replication::link::Secret;
+use replication::replica::Settings;
 use shard::{Address, ControlSettings, CoreSettings, Layout, Mail, Peering};
 
 use super::machine::{Blueprint, Process};
@@ -54,6 +55,8 @@ pub(super) struct Node {
     is_calm: bool,
     injected_before: Injected,
     wall_ahead_ms: i64,
+    /// Its largest ever.
+    wall_ahead_most_ms: i64,
     random: Random,
 }
 
@@ -68,6 +71,7 @@ pub(super) enum Fall {
 
 impl Node {
     pub(super) fn new(id: NodeId, blueprint: Blueprint, knobs: &Knobs, mut random: Random) -> Self {
+        let wall_ahead_ms = EPOCH_MS + random.below(2_000) as i64;
         Self {
             id,
             blueprint,
@@ -83,7 +87,8 @@ impl Node {
             touched: false,
             is_calm: true,
             injected_before: Injected::default(),
-            wall_ahead_ms: EPOCH_MS + random.below(2_000) as i64,
+            wall_ahead_ms,
+            wall_ahead_most_ms: wall_ahead_ms,
             random,
         }
     }
@@ -130,6 +135,29 @@ impl Node {
         self.disk.heal();
         (self.is_calm, self.doomed, self.paused_until) = (true, None, now);
         self.starts_at = self.starts_at.min(now.plus(Duration::from_millis(50)));
+        self.wall_ahead_ms = self.wall_ahead_most_ms;
+    }
+
+    /// The disk's faults strike from now on.
+    pub(super) fn trouble(&mut self) {
+        self.disk.trouble(&self.knobs);
+    }
+
+    /// Steps the wall clock, and only it.
+    pub(super) fn step_clock(&mut self, by_ms: i64) {
+        self.wall_ahead_ms += by_ms;
+        self.wall_ahead_most_ms = self.wall_ahead_most_ms.max(self.wall_ahead_ms);
+    }
+
+    /// Bits flip in data at rest.
+    pub(super) fn rot(&mut self, now: Instant, trace: &mut Trace) {
+        self.disk.rot(now, |kind| matches!(kind, FileKind::Bin(_)), trace);
+    }
+
+    /// It is gone until it is healed.
+    pub(super) fn keep_down(&mut self, now: Instant, trace: &mut Trace) {
+        self.fall(now, Fall::PowerCut, trace);
+        self.starts_at = Instant(u64::MAX);
     }
 
     pub(super) fn pause(&mut self, until: Instant) {
@@ -243,7 +271,8 @@ impl Node {
             let config = configs.iter_mut().find(|config| config.journal.shard == shard);
             let config = config.expect("every shard has a configuration");
             config.activated |= Seq(0) < engine.durable_seq();
-            if let Some((partition, halt)) = engine.halted().next() {
+            let is_sound = self.disk.injected().beyond == 0;
+            if let Some((partition, halt)) = engine.halted().next().filter(|_| is_sound) {
                 let what = format!("{partition} of {}/{shard} is halted: {halt}", self.id);
                 return Err(Violation::new(Checker::Halt, what));
             }
@@ -256,7 +285,9 @@ impl Node {
         let process = self.process.as_ref().expect("it had its turn");
         if let Some(why) = failure(process) {
             trace.say(now.mono, "STOPPED", format_args!("{}: {why}", self.id));
-            if self.disk.injected() == self.injected_before {
+            let injected = self.disk.injected();
+            // Damage outlives the process that it struck.
+            if injected == self.injected_before && injected.beyond == 0 {
                 return Err(Violation::new(Checker::Halt, format!("{}: {why}", self.id)));
             }
             self.fall(now.mono, Fall::Ended, trace);
@@ -312,7 +343,7 @@ pub(super) fn blueprint(
     node: NodeId,
     count: u16,
     random: &mut Random,
-    planted: Planted,
+    (planted, in_replication): (Planted, replication::Planted),
 ) -> Blueprint {
     let shards = knobs.shards.min(2) as u16;
     let cores = knobs.cores.min(u64::from(shards)) as u16;
@@ -338,7 +369,8 @@ pub(super) fn blueprint(
     let others = (0..count).map(NodeId).filter(|other| *other != node);
     let control = ControlSettings {
         seats: (0..count).map(NodeId).collect(),
-        peers: others.clone().collect(),
+        peers: others.collect(),
+        planted: in_replication,
         ..ControlSettings::alone(Uuid([7; 16]), registered, cores)
     };
     let reached = |other: NodeId| {
@@ -347,8 +379,9 @@ pub(super) fn blueprint(
     };
     let peering = Peering {
         secret: Secret::new(b"sim"),
-        nodes: others.map(reached).collect(),
+        nodes: (0..count).map(NodeId).map(reached).collect(),
         slow_disk_from: Duration::from_millis(50),
+        settings: Settings { planted: in_replication, ..Settings::default() },
     };
     let mut engines: Vec<_> =
         (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();

@@ -9,7 +9,7 @@ use shard::{Asker, Mail};
 
 use super::clients::{Asking, anyone};
 use super::machine::{CLIENTS, Process, Wish};
-use super::network::{End, Flow, Letter, Life, Line};
+use super::network::{End, Letter, Life, Line};
 use super::node::{Fall, listener};
 use super::{ClusterWorld, TOPIC};
 use crate::disk::Memory;
@@ -155,14 +155,10 @@ impl ClusterWorld {
             return self.dial_failed(now, from, dial);
         };
         let core = process.core_of(shard);
-        let own = self.net.new_conn(from.life, from.core);
-        let other = self.net.new_conn(life, core);
-        let ends = [End { conn: own, ..from }, End { life, core, conn: other }];
-        let flows = [Flow::default(), Flow::default()];
-        self.net.lines.push(Line { ends, flows, breaks_at: None });
-        let listener = Listener::Peer(shard);
-        self.hand(now, life, core, Input::Opened { conn: other, listener });
-        self.hand(now, from.life, from.core, Input::Dialed { dial, result: Ok(own) });
+        let [own, other] = self.net.lay([(from.life, from.core), (life, core)]);
+        let opened = Input::Opened { conn: other.conn, listener: Listener::Peer(shard) };
+        self.hand(now, life, core, opened);
+        self.hand(now, from.life, from.core, Input::Dialed { dial, result: Ok(own.conn) });
     }
 
     /// Sends that end, and bytes that arrive, on one line.
@@ -312,11 +308,20 @@ impl ClusterWorld {
         if self.random.chance(storm.leave) {
             self.nodes[index].leave(now);
         }
-        if self.may_wipe && self.random.chance(storm.wipe) {
-            self.may_wipe = false;
-            host.say("WIPED", format_args!("{index}"));
-            self.nodes[index].wipe(now.mono, &mut host.trace);
-            self.mourn(host, index, Fall::Ended);
+        let victim = self.victim;
+        if !self.was_wiped && self.random.chance(storm.wipe) {
+            self.was_wiped = true;
+            host.say("WIPED", format_args!("{victim}"));
+            self.nodes[victim].wipe(now.mono, &mut host.trace);
+            self.mourn(host, victim, Fall::Ended);
+        }
+        if self.random.chance(self.knobs.bit_rot) {
+            self.nodes[victim].rot(now.mono, &mut host.trace);
+        }
+        if self.random.chance(self.knobs.clock_step) {
+            let by_ms = self.random.within(0..=7_200_000) as i64 - 3_600_000;
+            host.say("stepped the clock", format_args!("of {index} by {by_ms} ms"));
+            self.nodes[index].step_clock(by_ms);
         }
         if self.random.chance(storm.reassign) {
             let partition = self.random.pick(&self.partitions);
