@@ -38,6 +38,9 @@ const RETURN_AFTER: Duration = Duration::from_secs(1);
 const STEADY_AFTER: Duration = Duration::from_secs(1);
 /// If this node itself did nothing for so long, it has no right to complain of silence.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
+/// Own pauses that one silence is forgiven for: a node without enough CPU pauses all the time, and
+/// would wait for the dead for ever.
+const PARDONS_MAX: u8 = 4;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -76,6 +79,8 @@ struct Watched {
     steady: Instant,
     slow: Slow,
     question: Option<Question>,
+    /// Own pauses since it was heard from.
+    pardons: u8,
 }
 
 /// A suspicion that is being looked into.
@@ -135,7 +140,10 @@ impl Detector {
                 continue;
             };
             let silent = Duration::from_millis(u64::from(*silent_ms)).as_nanos() as u64;
-            watched.alive = watched.alive.max(Instant(now.0.saturating_sub(silent)));
+            let alive = Instant(now.0.saturating_sub(silent));
+            if watched.alive < alive {
+                (watched.alive, watched.pardons) = (alive, 0);
+            }
             watched.slow = *slow;
         }
     }
@@ -221,14 +229,16 @@ impl Detector {
         }
     }
 
-    /// A node that slept finds everyone silent.
+    /// A node that slept finds everyone silent, and hears from the living right after.
     fn forgive_own_pause(&mut self, now: Instant) {
         let slept = self.last_turn.is_some_and(|last| OWN_PAUSE <= now.since(last));
         self.last_turn = Some(now);
         if slept {
             for watched in self.shards.values_mut() {
-                watched.alive = now;
-                watched.question = None;
+                if watched.pardons < PARDONS_MAX {
+                    (watched.alive, watched.question) = (now, None);
+                    watched.pardons += 1;
+                }
             }
         }
     }
@@ -305,7 +315,7 @@ impl Detector {
 
 impl Watched {
     fn new(now: Instant, boot: Boot) -> Self {
-        Self { boot, alive: now, steady: now, slow: Slow::default(), question: None }
+        Self { boot, alive: now, steady: now, slow: Slow::default(), question: None, pardons: 0 }
     }
 }
 

@@ -158,3 +158,20 @@ fn after_an_own_pause_nobody_else_is_to_blame() {
     host.pass(HEARTBEAT * 4, &[], Duration::ZERO);
     assert!(!host.asked.is_empty());
 }
+
+/// Two cores for three servers and their clients: every turn comes late.
+#[test]
+fn the_dead_are_found_by_a_node_that_pauses_all_the_time() {
+    let late = HEARTBEAT * 6;
+    let pass = |host: &mut Host, turns: u32, alive: &[u16]| {
+        for _ in 0..turns {
+            host.now = host.now.plus(late - HEARTBEAT);
+            host.pass(HEARTBEAT, alive, Duration::ZERO);
+        }
+    };
+    let mut host = Host::new();
+    pass(&mut host, 200, &ALL);
+    assert!(host.asked.is_empty() && host.proposed.is_empty(), "all are heard, though late");
+    pass(&mut host, 40, &ALL[1..]);
+    assert_eq!(host.proposed, [fenced(0)]);
+}
