@@ -12,7 +12,8 @@
 //! when the new one is durable.
 //!
 //! Carrying lives on credit that comes with what is appended: when nobody appends, what fills the
-//! journal is alive, and carrying it round and round would free nothing.
+//! journal is alive, and carrying it round and round would free nothing. Nor does it while the start
+//! is frozen ([`crate::doubt`]): it would only take the room that the owner's answer needs.
 
 use std::collections::VecDeque;
 
@@ -102,7 +103,7 @@ impl Store {
     pub(crate) fn make_room(&mut self, now: Now) {
         self.carry.credit(self.journal.counters().appended_bytes);
         let before = self.carry.bytes;
-        let horizon = self.horizon();
+        let horizon = if self.is_frozen() { self.frames.start() } else { self.horizon() };
         let mut budget = u64::from(TURN_BYTES).min(self.carry.credit_bytes) as u32;
         let carried = self
             .carry_table(now, horizon)

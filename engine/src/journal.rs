@@ -83,6 +83,8 @@ pub struct Journal {
     inc_base: Seq,
     next_seq: Seq,
     prev_crc: u32,
+    /// The last frame before this incarnation.
+    before: Seq,
     start: Seq,
     frame: FrameBuilder,
     window: Window,
@@ -124,6 +126,7 @@ impl Journal {
         let beginning = Beginning {
             inc: Incarnation(1),
             base: Seq(1),
+            before: Seq(0),
             prev_crc: 0,
             start: Seq(1),
             unwitnessed: false,
@@ -134,12 +137,13 @@ impl Journal {
 
     fn begin(config: JournalConfig, beginning: Beginning) -> Self {
         assert_eq!(config.check(), Ok(()));
-        let Beginning { inc, base, prev_crc, start, unwitnessed, found } = beginning;
+        let Beginning { inc, base, before, prev_crc, start, unwitnessed, found } = beginning;
         let mut journal = Self {
             inc,
             inc_base: base,
             next_seq: base,
             prev_crc,
+            before,
             start,
             frame: FrameBuilder::new(config.frame_max_bytes),
             window: Window::new(config.window, Seq(base.0 - 1)),
@@ -214,7 +218,9 @@ impl Journal {
     /// Everything that `start` passes must be durable elsewhere: in a synced extent whose
     /// `ExtentCommit` is durable here, or carried forward into a durable frame.
     pub fn set_start(&mut self, start: Seq) {
-        self.start = self.start.max(start.min(self.window.durable()));
+        // Behind an accepted loss this incarnation's first frame is the first that is there.
+        let newest = if self.has_begun() { self.window.durable() } else { self.before };
+        self.start = self.start.max(start.min(newest));
     }
 
     /// The oldest sequence that recovery still needs, as the next frame will say.

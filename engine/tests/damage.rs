@@ -5,7 +5,7 @@ mod common;
 use base::{Epoch, FileKind, LogEnd, Offset, PAGE_BYTES};
 use common::{Rig, batch, config, id};
 use engine::journal::Verdict;
-use engine::{AppendError, Gap, HaltCause, ReadError, Refused};
+use engine::{AppendError, Gap, HaltCause, PartitionSettings, ReadError, Refused};
 
 fn segment(kind: FileKind) -> bool {
     matches!(kind, FileKind::Segment(_))
@@ -317,4 +317,40 @@ fn a_partition_that_lost_its_snapshot_is_not_forgotten() {
     assert_eq!(rig.engine.recovery_report().unwrap().verdict, Verdict::Clean);
     assert_eq!(rig.engine.halt(id(3)), Some(halt));
     assert_eq!(rig.engine.log_end(id(3)), Some(LogEnd(end)));
+}
+
+/// The owner's answer to the doubt needs room, and until it has come carrying frees none.
+#[test]
+fn nothing_is_carried_while_the_start_is_frozen() {
+    let mut rig = three();
+    rig.commits = false;
+    let replicated = PartitionSettings { replicated: true, ..Default::default() };
+    rig.engine.create_partition(rig.now, id(3), replicated).unwrap();
+    let seq = rig.engine.open_epoch(rig.now, id(3), Epoch(1)).unwrap();
+    rig.settle(seq);
+    for _ in 0..40 {
+        rig.put(id(3), &[&[3; 3_500]]);
+    }
+    let (file, at) = rig.disk.find(b"second of 1", segment).unwrap();
+    rig.disk.corrupt(file, at / PAGE_BYTES * PAGE_BYTES + 20);
+    let mut rig = rig.crash();
+    // Every start begins in a fresh segment.
+    for _ in 0..2 {
+        rig.engine.announce();
+        rig.steps(100);
+        assert_eq!(rig.engine.metrics().carried_bytes, 0);
+        rig = rig.crash();
+    }
+    rig.steps(1_000);
+    for index in 0..12 {
+        let settings = if index == 3 { replicated } else { PartitionSettings::default() };
+        let seq = rig.engine.create_partition(rig.now, id(index), settings).unwrap();
+        rig.settle(seq);
+    }
+    rig.engine.end_roll_call();
+    rig.create(id(12), 2);
+    for _ in 0..200 {
+        rig.put(id(12), &[&[7; 2_000]]);
+    }
+    assert_eq!(rig.engine.log_end(id(3)), Some(LogEnd(Offset(40))));
 }

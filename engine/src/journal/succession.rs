@@ -17,6 +17,8 @@ pub(super) struct Beginning {
     pub(super) inc: Incarnation,
     /// The sequence of its first frame.
     pub(super) base: Seq,
+    /// The last frame that was accepted: before `base`, or further back if a loss was accepted.
+    pub(super) before: Seq,
     /// Frame CRC of the frame before `base`; 0 if there is none.
     pub(super) prev_crc: u32,
     pub(super) start: Seq,
@@ -36,6 +38,7 @@ pub(super) fn beginning(
     Beginning {
         inc: Incarnation(decision.newest_inc.0 + 1),
         base,
+        before: Seq(base.0 - 1),
         prev_crc: decision.prev_crc.unwrap_or(0),
         start: decision.start,
         unwitnessed: last.is_some_and(|last| 0 < last.entries),

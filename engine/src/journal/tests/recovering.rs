@@ -289,6 +289,8 @@ fn an_extent_that_knows_more_proves_a_lost_tail() {
     // An operator accepts it: the log goes on behind everything that anyone remembers.
     rig.journal = refused.accept_loss().unwrap();
     assert_eq!(rig.journal.open_seq(), Seq(5));
+    rig.journal.set_start(Seq(5));
+    assert_eq!(rig.journal.start(), Seq(1), "no frame stands between");
     rig.commit(b"after");
     let recovered = rig.recover_with(stamped(4));
     let report = recovered.report();
