@@ -410,7 +410,13 @@ impl Engine {
     }
 
     pub fn unpin(&mut self, pin: Pin) {
-        self.store_mut().expect("only an open engine hands out pins").arena.unpin(pin);
+        self.store_mut().expect("only an open engine hands out pins").unpin(pin);
+    }
+
+    /// Pins that were not given back.
+    #[must_use]
+    pub fn pins_held(&self) -> usize {
+        self.store().map_or(0, |store| store.pins_held)
     }
 
     pub(crate) fn store(&self) -> Option<&Store> {

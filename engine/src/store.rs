@@ -69,6 +69,8 @@ pub(crate) struct Store {
     /// Bytes put together before they go to the journal.
     pub(crate) scratch: Vec<u8>,
     pub(crate) pressure: Pressure,
+    /// Sends that read from tail memory.
+    pub(crate) pins_held: usize,
     durable_seen: Seq,
 }
 
@@ -133,6 +135,7 @@ impl Store {
             losses: VecDeque::new(),
             scratch: Vec::new(),
             pressure: Pressure::Calm,
+            pins_held: 0,
             durable_seen: journal.durable_seq(),
             config,
             arena,
@@ -224,6 +227,7 @@ impl Store {
 
     /// Holds tail memory that a send reads from.
     pub(crate) fn pin(&mut self, span: Span) -> Pin {
+        self.pins_held += 1;
         if self.config.journal.planted.is(Mutant::ReuseTailUnderPin) {
             // Holds the newest memory instead.
             let newest = self.partitions.iter().filter_map(|(_, one)| one.tail.runs().last());
@@ -231,6 +235,11 @@ impl Store {
             return self.arena.pin(span);
         }
         self.arena.pin(span)
+    }
+
+    pub(crate) fn unpin(&mut self, pin: Pin) {
+        self.pins_held -= 1;
+        self.arena.unpin(pin);
     }
 
     /// Whether a new batch may be taken at all.

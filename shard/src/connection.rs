@@ -58,6 +58,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     pub(crate) fn insert(&mut self, connection: Connection) {
         let slot = connection.id.slot as usize;
         if self.slots.len() <= slot {

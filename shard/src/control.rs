@@ -176,6 +176,17 @@ impl ControlShard {
         Ok(())
     }
 
+    /// What somebody waits for, by name, without what there is none of.
+    pub fn in_hand(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let own = [
+            ("proposals", self.requests.len()),
+            ("writes to the cluster log", self.writing.len()),
+            ("writes without room", usize::from(self.unwritten.is_some())),
+            ("outputs of the control core", self.outputs.len()),
+        ];
+        own.into_iter().filter(|(_, count)| 0 < *count)
+    }
+
     /// Whether nothing more is to be waited for: every shard serves or has failed, and one serves.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -8,6 +8,7 @@
 
 mod flush;
 mod groups;
+mod in_hand;
 mod mailroom;
 mod peers;
 mod snapshot;

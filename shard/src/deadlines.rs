@@ -16,6 +16,10 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(crate) fn insert(&mut self, at: Instant, ticket: Ticket) {
         let place = self.queue.partition_point(|other| *other <= (at, ticket));
         self.queue.insert(place, (at, ticket));

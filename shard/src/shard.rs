@@ -129,6 +129,19 @@ impl Shard {
         }
     }
 
+    /// What waits here, by name: see [`crate::Core::in_hand`].
+    pub(crate) fn in_hand(&self) -> [(&'static str, usize); 7] {
+        [
+            ("answers behind a frame", self.gated.len() + self.waiting_for_quorum()),
+            ("connections behind a frame", self.awaiting.len()),
+            ("appends without room", self.held.len() + self.adjourned.len()),
+            ("reads", self.reading.len()),
+            ("watches", self.watches.len()),
+            ("answers", self.answers.len()),
+            ("pins of tail memory", self.engine.pins_held()),
+        ]
+    }
+
     /// Proves that frames up to `seq` are committed, if they are.
     pub(crate) fn prove(&self, seq: Seq) -> Option<CommitProof> {
         self.durable().prove(seq)

@@ -1,5 +1,6 @@
 //! The process that a state machine lives in: its disk, its clocks, its turns.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use base::{BrokerTime, Done, FileId, FileKind, Instant, Now, Op, ShardId};
@@ -121,6 +122,16 @@ impl Host {
         self.disk.heal();
         self.healed = true;
         self.wall_ahead_ms = self.wall_ahead_most_ms;
+    }
+
+    #[must_use]
+    pub fn is_healed(&self) -> bool {
+        self.healed
+    }
+
+    /// Lets writes of the process before land for which `may_land` says so.
+    pub fn land_late(&mut self, may_land: impl FnMut(FileId, Range<usize>) -> bool) {
+        self.disk.land_late(self.mono, may_land, &mut self.trace);
     }
 
     /// Flips a bit of a file for which `may_rot`.

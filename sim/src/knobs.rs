@@ -152,6 +152,14 @@ knobs! {
     wrap_crash: |swarm| swarm.often(&[50_000, 500_000]),
     /// Of a million ends of a journal's life, how many strike one of the newest frames.
     end_rot: |swarm| swarm.beyond(&[200_000, 1_000_000]),
+    /// Of a million journals that refuse to go on, how many an operator starts although acked data may
+    /// be lost.
+    accept_loss: |swarm| swarm.of(&[0, 500_000, 1_000_000]),
+    /// Of a million starts of a journal, how many find that a newer build has written to it.
+    newer_build: |swarm| swarm.seldom(&[100_000]),
+    /// Of a million writes in flight at a kill, how many reach the device when a successor is at work:
+    /// the files' locks do not hold.
+    late_zombie: |swarm| swarm.beyond(&[200_000, 1_000_000]),
 }
 
 /// Draws values in the manner of the swarm.
@@ -189,9 +197,8 @@ impl Knobs {
     /// Whether a fault may strike that a single copy cannot survive.
     #[must_use]
     pub fn is_beyond_model(&self) -> bool {
-        [self.read_error, self.bit_rot, self.misdirect, self.lying_flush, self.end_rot]
-            .iter()
-            .any(|rate| 0 < *rate)
+        let at_rest = [self.read_error, self.bit_rot, self.misdirect, self.lying_flush];
+        at_rest.iter().chain(&[self.end_rot, self.late_zombie]).any(|rate| 0 < *rate)
     }
 }
 

@@ -33,9 +33,14 @@ pub trait World {
     fn reserve_pages(&self) -> u64;
 
     /// Starts a process on what the disk holds.
-    fn boot(&mut self, host: &Host) -> Self::Machine;
+    fn boot(&mut self, host: &mut Host) -> Self::Machine;
 
     fn phase(&self, machine: &Self::Machine) -> Phase;
+
+    /// What the machine waits for, if it says so.
+    fn waits_for(&self, _: &Self::Machine) -> Option<String> {
+        None
+    }
 
     /// Recovery is over: checks what it found, and lets the clients come back.
     fn opened(&mut self, host: &mut Host, machine: &mut Self::Machine) -> Result<(), Violation>;
@@ -260,10 +265,10 @@ impl<'a, W: World> Life<'a, W> {
     }
 
     fn endless(&self, what: &str) -> Violation {
-        Violation::new(
-            Checker::Liveness,
-            format!("{what} does not end, after {} turns", self.turns),
-        )
+        let why = self.world.waits_for(&self.machine);
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        let what = format!("{what} does not end, after {} turns{why}", self.turns);
+        Violation::new(Checker::Liveness, what)
     }
 
     /// A machine may stop only because something went wrong.

@@ -1,11 +1,13 @@
 //! The simulator's own promises: old failures stay fixed, seeds repeat themselves, and the checkers
 //! can fail.
 
+use std::collections::BTreeMap;
+
 use sim::knobs::Profile;
 use sim::plan::{Plan, WorldKind};
 use sim::run::run;
 use sim::violation::Checker;
-use sim::{corpus, mutants};
+use sim::{corpus, coverage, mutants};
 
 /// A cluster's life takes as long as a hundred of a journal.
 fn seeds_of(world: WorldKind, others: u64) -> u64 {
@@ -13,12 +15,15 @@ fn seeds_of(world: WorldKind, others: u64) -> u64 {
 }
 
 #[test]
-fn the_corpus_holds() {
+fn the_corpus_holds_and_reaches_every_fault_and_row() {
     let plans = corpus::parse(include_str!("../corpus.txt")).unwrap();
-    assert!(!plans.is_empty());
+    let mut counts = BTreeMap::new();
     for plan in plans {
-        assert_eq!(run(&plan, false).violation, None, "{}", plan.command());
+        let report = run(&plan, false);
+        assert_eq!(report.violation, None, "{}", plan.command());
+        counts.extend(report.counts);
     }
+    assert_eq!(coverage::missing(&counts), Vec::<&str>::new(), "no plan reaches it any more");
 }
 
 #[test]

@@ -4,18 +4,24 @@ use std::collections::BTreeMap;
 
 use base::{Instant, Op, Page};
 
+use super::effects::Landing;
 use super::platter::Fate;
-use super::{Disk, Landing, Memory};
+use super::{Disk, Memory};
 use crate::random::Random;
 use crate::trace::Trace;
 
 impl Disk {
     /// The process dies: each write in flight reaches the device yet, in any order, or never. The
-    /// files stay locked until then, so no successor sees the difference.
+    /// files stay locked until then, so no successor sees the difference; unless the lock does not
+    /// hold, and a write is late.
     pub fn kill(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
         self.refused.clear();
+        self.late.clear();
         for write in self.abandon(memory) {
-            if self.random.chance(self.knobs.kill_cancel) {
+            if self.random.chance(self.knobs.late_zombie) {
+                trace.say(now, "held a zombie write back", format_args!("{:?}", write.file));
+                self.late.push(write);
+            } else if self.random.chance(self.knobs.kill_cancel) {
                 trace.say(now, "cancelled a write", format_args!("{:?}", write.file));
             } else {
                 trace.say(now, "landed a zombie write", format_args!("{:?}", write.file));
@@ -27,6 +33,7 @@ impl Disk {
     /// The power goes: what was volatile or in flight is kept, dropped or torn.
     pub fn cut_power(&mut self, now: Instant, memory: &impl Memory, trace: &mut Trace) {
         self.refused.clear();
+        self.late.clear();
         for write in self.abandon(memory) {
             self.cache(&write, |_| true);
         }

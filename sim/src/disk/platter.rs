@@ -46,10 +46,10 @@ impl Platter {
     /// `len` zero bytes, all stable.
     pub(super) fn zeroed(len: usize) -> Self {
         assert_eq!(len % SECTOR_BYTES, 0);
-        let zeros = vec![0; len];
+        // Not one cloned from the other: untouched, neither takes memory.
         Self {
-            view: zeros.clone(),
-            media: zeros,
+            view: vec![0; len],
+            media: vec![0; len],
             volatile: BTreeMap::new(),
             unreadable: BTreeSet::new(),
         }
@@ -57,6 +57,10 @@ impl Platter {
 
     pub(super) fn len(&self) -> usize {
         self.view.len()
+    }
+
+    pub(super) fn peek(&self, range: Range<usize>) -> &[u8] {
+        &self.view[range]
     }
 
     /// What a read of `range` returns; `None` if a sector of it cannot be read.
@@ -134,15 +138,17 @@ impl Platter {
                 Fate::Dropped => false,
                 Fate::Torn => random.chance(500_000),
             });
-            let Some(last) = versions.len().checked_sub(1) else { continue };
-            let kept = if random.chance(reorder) {
-                random.below(versions.len() as u64) as usize
-            } else {
-                last
-            };
-            self.media[bytes_of(place)].copy_from_slice(&versions[kept].bytes);
+            if let Some(last) = versions.len().checked_sub(1) {
+                let kept = if random.chance(reorder) {
+                    random.below(versions.len() as u64) as usize
+                } else {
+                    last
+                };
+                self.media[bytes_of(place)].copy_from_slice(&versions[kept].bytes);
+            }
+            // Everywhere else the view is what is stable.
+            self.view[bytes_of(place)].copy_from_slice(&self.media[bytes_of(place)]);
         }
-        self.view.copy_from_slice(&self.media);
     }
 
     /// Writes that a power cut could still undo.

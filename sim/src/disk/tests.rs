@@ -1,5 +1,6 @@
 use base::PageMemory;
 
+use super::effects::{EIO, ENOSPC};
 use super::*;
 use crate::knobs::Profile;
 

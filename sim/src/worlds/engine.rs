@@ -325,7 +325,7 @@ impl World for EngineWorld {
         reserve_pages(&self.config)
     }
 
-    fn boot(&mut self, host: &Host) -> Engine {
+    fn boot(&mut self, host: &mut Host) -> Engine {
         self.beyond |= 0 < host.disk.injected().beyond;
         self.epoch = Epoch(self.epoch.0 + 1);
         let pages = self.config.arena_bytes() / u64::from(PAGE) + self.knobs.arena_spare_pages;

@@ -9,6 +9,7 @@
 //! from a start no later than the owner's to a cut behind all that was ever called durable. Of what
 //! strikes a single frame recovery must say which one it was, and blame no other.
 
+mod downgrade;
 mod frames;
 mod machine;
 
@@ -23,6 +24,7 @@ use engine::journal::{
     EntryKind, JournalConfig, JournalFull, NewEntry, RecoveredEntry, RecoveryReport,
 };
 
+use self::downgrade::Downgrade;
 use self::frames::Frames;
 use self::machine::{JournalMachine, Stage};
 use crate::host::Host;
@@ -52,6 +54,11 @@ pub struct JournalWorld {
     durable: Seq,
     /// The oldest frame that the owner needs.
     needed: Seq,
+    /// The newest frame that somebody else remembers.
+    stamped: Seq,
+    /// The next start is told that acked data may be lost.
+    accept_loss: bool,
+    newer: Option<Downgrade>,
     /// Something was acked since bits last rotted.
     fresh_ack: bool,
     beyond: bool,
@@ -79,6 +86,9 @@ impl JournalWorld {
             acked: Seq(0),
             durable: Seq(0),
             needed: Seq(1),
+            stamped: Seq(0),
+            accept_loss: false,
+            newer: None,
             fresh_ack: false,
             beyond: false,
             last: None,
@@ -149,6 +159,7 @@ impl JournalWorld {
         let to = Seq(self.needed.0 + self.random.within(0..=spare));
         journal.set_start(to);
         self.needed = journal.start();
+        self.stamped = self.stamped.max(Seq(self.needed.0 - 1));
         host.say("released", format_args!("before {}", self.needed));
         machine.release_before(self.needed);
     }
@@ -160,18 +171,12 @@ impl JournalWorld {
         entries: &[RecoveredEntry],
         (start, cut): (Seq, Seq),
     ) -> Result<(), Violation> {
-        let mut returned: BTreeMap<Seq, Vec<Noted>> = BTreeMap::new();
-        for found in entries {
-            let payload = machine.arena.get(found.span).unwrap_or_default().to_vec();
-            if !found.intact && !self.beyond {
-                return Err(durable(format!("an entry of frame {} is damaged", found.seq)));
-            }
-            if found.intact {
-                let noted = Noted { entry: found.entry, payload };
-                returned.entry(found.seq).or_default().push(noted);
-            }
+        if let Some(damaged) = entries.iter().find(|found| !found.intact && !self.beyond) {
+            return Err(durable(format!("an entry of frame {} is damaged", damaged.seq)));
         }
-        for (seq, entries) in &returned {
+        let returned = noted(machine, entries);
+        let doubled = |seq: Seq| self.may_be_doubled(seq, start);
+        for (seq, entries) in returned.iter().filter(|(seq, _)| !doubled(**seq)) {
             let appended = self.entries.get(seq).map_or(&[][..], Vec::as_slice);
             let genuine = match self.beyond {
                 false => appended == entries,
@@ -189,6 +194,13 @@ impl JournalWorld {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a frame may be another process's: of that, and what struck the frames behind it, nobody
+    /// can tell.
+    fn may_be_doubled(&self, seq: Seq, start: Seq) -> bool {
+        let several = 1 < self.frames.struck_since(start);
+        0 < self.knobs.late_zombie && several && self.frames.is_struck(seq)
     }
 
     fn check_ends(&self, start: Seq, cut: Seq) -> Result<(), Violation> {
@@ -234,6 +246,25 @@ impl JournalWorld {
         host.disk.take_strikes().iter().for_each(|strike| self.frames.strike(strike));
     }
 
+    /// A newer build has written behind the newest frame, and was taken back.
+    fn downgrade(&mut self, host: &mut Host) {
+        let Some(last) = self.frames.get(self.durable) else { return };
+        let segment_bytes = self.config.segment_bytes as usize;
+        self.newer = Downgrade::behind(host, self.config.id, &last, segment_bytes);
+    }
+
+    /// Writes of the process before land at last, where the present one may have written since: two
+    /// histories, and nobody could tell unless a frame behind knows the present one's.
+    fn let_zombies_land(&mut self, host: &mut Host, machine: &JournalMachine) {
+        let Stage::Open(journal) = &machine.stage else { return };
+        if !journal.has_begun() {
+            return;
+        }
+        let (frames, durable) = (&self.frames, self.durable);
+        host.land_late(|file, bytes| frames.would_notice(file, &bytes, durable));
+        self.note_strikes(host);
+    }
+
     /// Something damages one of the newest frames that are needed while no process looks.
     fn strike_newest(&mut self, host: &mut Host) {
         let newest = self.durable.0.saturating_sub(self.random.below(3));
@@ -254,17 +285,21 @@ impl World for JournalWorld {
         u64::from(4 * self.config.segment_bytes / PAGE)
     }
 
-    fn boot(&mut self, host: &Host) -> JournalMachine {
+    fn boot(&mut self, host: &mut Host) -> JournalMachine {
         self.beyond |= 0 < host.disk.injected().beyond;
         let journal = u32::from(self.config.all_segments()) * self.config.segment_bytes;
         let bytes = journal + 2 * self.config.frame_max_bytes;
         let pages = u64::from(bytes / PAGE) + self.knobs.arena_spare_pages;
         let evidence = Evidence {
             activated: Seq(0) < self.acked,
-            newest_stamp: (Seq(1) < self.needed).then(|| Seq(self.needed.0 - 1)),
+            newest_stamp: (Seq(0) < self.stamped).then_some(self.stamped),
         };
+        if !host.is_healed() && self.random.chance(self.knobs.newer_build) {
+            self.downgrade(host);
+        }
         let memory = PageMemory::Heap(Page::boxed(pages as usize));
-        JournalMachine::new(self.config.clone(), memory, &host.files(), evidence)
+        let config = self.config.clone();
+        JournalMachine::new(config, memory, &host.files(), evidence, self.accept_loss)
     }
 
     fn phase(&self, machine: &JournalMachine) -> Phase {
@@ -287,14 +322,27 @@ impl World for JournalWorld {
         if matches!(verdict, Verdict::Corrupt { .. }) && !self.beyond {
             return Err(Violation::new(Checker::Halt, format!("{verdict:?} of a sound disk")));
         }
+        if self.newer.is_some() && self.knobs.read_error == 0 {
+            return Err(durable("what a newer build wrote was passed over".to_owned()));
+        }
         self.note_strikes(host);
-        self.check_ends(start, cut)?;
-        self.check_blame(&report)?;
+        if !verdict.halts() {
+            self.check_ends(start, cut)?;
+            self.check_blame(&report)?;
+        }
+        if let Verdict::Fork { .. } = verdict {
+            // The operator chose the history that is there.
+            self.entries.extend(noted(machine, &entries));
+        }
         self.check_entries(machine, &entries, (start, cut))?;
         self.entries.split_off(&cut);
         self.frames.cut(cut);
         self.acked = self.acked.min(Seq(cut.0 - 1));
-        self.durable = Seq(cut.0 - 1);
+        let Stage::Open(journal) = &machine.stage else { return Ok(()) };
+        self.durable = journal.durable_seq();
+        if verdict.halts() {
+            self.needed = journal.start();
+        }
         Ok(())
     }
 
@@ -329,6 +377,9 @@ impl World for JournalWorld {
         // Rot of the newest frame is told from a tear by the idle seal behind it: before that, and
         // if the seal rots as well, nobody can tell.
         let at_rest = matches!(&machine.stage, Stage::Open(journal) if journal.is_sealed());
+        if at_rest {
+            self.let_zombies_land(host, machine);
+        }
         if at_rest && self.fresh_ack && self.random.chance(self.knobs.bit_rot) {
             self.fresh_ack = false;
             host.rot(|_| true);
@@ -351,8 +402,13 @@ impl World for JournalWorld {
 
     fn ended(&mut self, host: &mut Host, mut machine: JournalMachine) {
         self.watch(host, &mut machine);
+        if let Some(newer) = self.newer.take() {
+            newer.undo(host);
+        }
+        self.accept_loss = false;
         if let Some(report) = machine.take_refusal() {
             say_rows(host, &report);
+            self.accept_loss = self.random.chance(self.knobs.accept_loss);
         }
         if let Stage::Open(journal) = machine.stage {
             self.entries.split_off(&journal.open_seq());
@@ -374,7 +430,7 @@ impl World for JournalWorld {
     }
 
     fn may_stay_stopped(&self) -> bool {
-        self.beyond
+        self.beyond || self.newer.is_some()
     }
 }
 
@@ -389,6 +445,16 @@ fn config(knobs: &Knobs, id: u64, planted: Planted) -> JournalConfig {
         planted,
         ..JournalConfig::new(ShardId(0), id)
     }
+}
+
+/// What recovery returned intact, by frame.
+fn noted(machine: &JournalMachine, entries: &[RecoveredEntry]) -> BTreeMap<Seq, Vec<Noted>> {
+    let mut noted: BTreeMap<Seq, Vec<Noted>> = BTreeMap::new();
+    for found in entries.iter().filter(|found| found.intact) {
+        let payload = machine.arena.get(found.span).unwrap_or_default().to_vec();
+        noted.entry(found.seq).or_default().push(Noted { entry: found.entry, payload });
+    }
+    noted
 }
 
 fn say_rows(host: &mut Host, report: &RecoveryReport) {

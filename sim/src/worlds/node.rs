@@ -10,6 +10,7 @@
 //! core to connect to, and to see whether what was acked is in the cluster's state after a start.
 
 mod admin;
+mod blueprint;
 mod catalogue;
 mod line;
 mod machine;
@@ -18,19 +19,17 @@ mod supplier;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base::{CoreId, Listener, NodeId, Offset, PartitionId, Seq, ShardId};
-use engine::journal::{JournalConfig, Touched};
-use engine::{Engine, EngineConfig, Phase as EnginePhase, Planted};
-use replication::command::NodeRegistered;
-use replication::{ClusterState, Uuid};
-use shard::{Address, CoreSettings, Layout};
+use base::{Instant, Listener, Offset, PartitionId, Seq, ShardId};
+use engine::journal::Touched;
+use engine::{Engine, Phase as EnginePhase, Planted};
+use replication::ClusterState;
 
 use self::admin::Admin;
+use self::blueprint::Blueprint;
 use self::catalogue::{Catalogue, Stay};
-use self::machine::{Blueprint, NodeMachine};
+use self::machine::NodeMachine;
 use self::reader::Reader;
 use self::supplier::Supplier;
 use self::wire::Wire;
@@ -41,11 +40,12 @@ use crate::lives::{Phase, World};
 use crate::producer;
 use crate::random::Random;
 use crate::violation::{Checker, Violation};
-use crate::worlds::engine::{reserve_pages, segment_pages};
+use crate::worlds::engine::reserve_pages;
 
-const PAGE: u32 = base::PAGE_BYTES as u32;
 /// A client that waits longer for an answer connects anew.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(40);
+/// Nothing may be in hand for longer once all clients have gone: no request may wait so long.
+const REST_AFTER: Duration = Duration::from_secs(60);
 
 /// See the module's description.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub struct NodeWorld {
     readers: Vec<Reader>,
     producer_ids: BTreeSet<i64>,
     last_look: bool,
+    /// When all clients had seen everything, and left.
+    left_at: Option<Instant>,
     /// The node has been asked to stop: it is ready no more, and still answers.
     stopping: bool,
     fresh_ack: bool,
@@ -121,7 +123,7 @@ impl NodeWorld {
         let catalogue = Catalogue::new(knobs, &mut random, &mut ledger);
         let producers = producer::crowd(knobs, &mut random, &catalogue.partitions());
         Self {
-            blueprint: blueprint(knobs, &mut random, planted),
+            blueprint: Blueprint::draw(knobs, &mut random, planted),
             wire: Wire::new(knobs.net_us, random.fork()),
             knobs: knobs.clone(),
             ledger,
@@ -131,6 +133,7 @@ impl NodeWorld {
             readers: (0..knobs.consumers.max(1)).map(|_| Reader::default()).collect(),
             producer_ids: BTreeSet::new(),
             last_look: false,
+            left_at: None,
             stopping: false,
             fresh_ack: false,
             full: false,
@@ -268,7 +271,7 @@ impl World for NodeWorld {
         self.blueprint.engines.iter().map(reserve_pages).sum()
     }
 
-    fn boot(&mut self, host: &Host) -> NodeMachine {
+    fn boot(&mut self, host: &mut Host) -> NodeMachine {
         self.beyond |= 0 < host.disk.injected().beyond;
         self.blueprint.settings.seed = u128::from(self.random.draw());
         NodeMachine::start(&self.blueprint, &host.files(), self.random.fork())
@@ -291,6 +294,10 @@ impl World for NodeWorld {
         }
         let serves = self.stopping || node.control.readiness().is_ok();
         if serves { Phase::Open } else { Phase::Recovering }
+    }
+
+    fn waits_for(&self, node: &NodeMachine) -> Option<String> {
+        node.control.readiness().err()
     }
 
     fn opened(&mut self, host: &mut Host, node: &mut NodeMachine) -> Result<(), Violation> {
@@ -364,6 +371,9 @@ impl World for NodeWorld {
 
     fn verify(&mut self, host: &mut Host, node: &mut NodeMachine) -> Result<bool, Violation> {
         self.last_look = true;
+        if let Some(left_at) = self.left_at {
+            return check_rest(host, node, left_at);
+        }
         if self.full && self.admin.is_idle() {
             self.make_space(host, node);
         }
@@ -384,8 +394,12 @@ impl World for NodeWorld {
         } else {
             false
         };
+        if over {
+            self.wire.hang_up_all(host.now(), node);
+            self.left_at = Some(host.now().mono);
+        }
         host.expect(self.wire.next_arrival());
-        Ok(over)
+        Ok(false)
     }
 
     fn may_stay_stopped(&self) -> bool {
@@ -404,90 +418,19 @@ fn locate(
     Some((led.leader?.placement.shard, PartitionId::new(topic.number, ours.index)))
 }
 
+/// Whether nothing is in hand any more, as it must be some time after the last client has gone.
+fn check_rest(host: &Host, node: &NodeMachine, left_at: Instant) -> Result<bool, Violation> {
+    let in_hand = node.in_hand();
+    if in_hand.is_empty() {
+        return Ok(true);
+    }
+    if host.now().mono.since(left_at) < REST_AFTER {
+        return Ok(false);
+    }
+    let what = format!("everybody has left, and still in hand are {in_hand:?}");
+    Err(Violation::new(Checker::Bounds, what))
+}
+
 fn stopped(shard: ShardId, why: impl std::fmt::Display) -> Phase {
     Phase::Stopped(format!("shard {shard}: {why}"))
-}
-
-fn blueprint(knobs: &Knobs, random: &mut Random, planted: Planted) -> Blueprint {
-    let shards = knobs.shards as u16;
-    let cores = knobs.cores.min(knobs.shards) as u16;
-    let address = |port| Address { host: "localhost".to_owned(), port };
-    let layout = Layout {
-        node: NodeId(0),
-        cluster_id: "sim".to_owned(),
-        shard_cores: (0..shards).map(|shard| CoreId(shard % cores)).collect(),
-        control: CoreId::CONTROL,
-        node_address: address(9092),
-        core_address: address(9100),
-        rack: None,
-    };
-    let registered = NodeRegistered {
-        node: NodeId(0),
-        shards,
-        host: "localhost".to_owned(),
-        port: 9092,
-        core_host: "localhost".to_owned(),
-        core_port: 9100,
-        rack: None,
-    };
-    let mut engines: Vec<_> =
-        (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();
-    engines.push(control_engine(knobs, random, planted));
-    Blueprint {
-        cluster: Uuid([7; 16]),
-        layout: Arc::new(layout),
-        registered,
-        settings: CoreSettings {
-            auto_create_topics: false,
-            default_partitions: 1,
-            request_bytes_max: 8 << 20,
-            fetch_bytes_max: 1 << 20,
-            peering: None,
-            groups: Default::default(),
-            seed: 0,
-        },
-        engines,
-        cores,
-        mail_us: knobs.mail_us,
-        spare_pages: knobs.arena_spare_pages,
-    }
-}
-
-fn data_engine(
-    knobs: &Knobs,
-    shard: ShardId,
-    random: &mut Random,
-    planted: Planted,
-) -> EngineConfig {
-    let segment_bytes = segment_pages(knobs) as u32 * PAGE;
-    let journal = JournalConfig {
-        segment_bytes,
-        segments: knobs.segments as u16,
-        frame_max_bytes: segment_bytes / 4 / PAGE * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(shard, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = knobs.bin_pages * u64::from(PAGE);
-    config.bins_max = config.reserved_bins() + knobs.spare_bins as u32;
-    config.producers_max = knobs.producers_max as usize;
-    config
-}
-
-fn control_engine(knobs: &Knobs, random: &mut Random, planted: Planted) -> EngineConfig {
-    let journal = JournalConfig {
-        segment_bytes: 16 * PAGE,
-        segments: 4,
-        frame_max_bytes: 4 * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(ShardId::CONTROL, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = 1 << 20;
-    config.bins_max = config.reserved_bins() + 4;
-    config
 }

@@ -2,6 +2,7 @@
 //! has struck it since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use base::{FileId, PAGE_BYTES, Seq};
 
@@ -63,6 +64,16 @@ impl Frames {
         self.struck.contains(&seq)
     }
 
+    /// Whether a write of an earlier process that lands on `bytes` must come out: a whole durable
+    /// frame behind all that it strikes knows them. What strikes nothing harms nothing.
+    pub(super) fn would_notice(&self, file: FileId, bytes: &Range<usize>, durable: Seq) -> bool {
+        let is_struck = |frame: &&SentFrame| {
+            frame.file == file && frame.at < bytes.end && bytes.start < frame.at + frame.len
+        };
+        let newest = self.sent.values().filter(is_struck).map(|frame| frame.seq).max();
+        newest.is_none_or(|newest| self.testify(newest, durable))
+    }
+
     /// Frames from `first` on that were struck.
     pub(super) fn struck_since(&self, first: Seq) -> usize {
         self.struck.range(first..).count()
@@ -78,7 +89,7 @@ impl Frames {
     }
 }
 
-fn pages_of(bytes: std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn pages_of(bytes: Range<usize>) -> Range<usize> {
     bytes.start / PAGE_BYTES..bytes.end.div_ceil(PAGE_BYTES)
 }
 
@@ -105,6 +116,17 @@ mod tests {
         frames.strike(&Strike { file: FILE, bytes: 3 * PAGE_BYTES + 7..3 * PAGE_BYTES + 8 });
         assert!(frames.is_struck(Seq(3)) && frames.struck_since(Seq(4)) == 0);
         assert!(!frames.testify(Seq(1), Seq(3)) && frames.testify(Seq(1), Seq(4)));
+    }
+
+    #[test]
+    fn a_late_write_comes_out_if_a_frame_behind_it_knows_what_it_strikes() {
+        let mut frames = Frames::default();
+        (1..=4).for_each(|seq| frames.sent(frame(seq, seq.saturating_sub(1), seq as usize)));
+        let page = |first: usize, end: usize| first * PAGE_BYTES..end * PAGE_BYTES;
+        assert!(frames.would_notice(FILE, &page(2, 4), Seq(4)));
+        assert!(!frames.would_notice(FILE, &page(2, 4), Seq(3)), "4 may not be there");
+        assert!(!frames.would_notice(FILE, &page(4, 5), Seq(4)), "nobody knows 4");
+        assert!(frames.would_notice(FILE, &page(5, 6), Seq(4)), "nothing stands there");
     }
 
     #[test]

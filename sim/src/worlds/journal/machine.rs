@@ -26,6 +26,8 @@ pub struct JournalMachine {
     /// Frames that went to the disk and nobody has noted yet.
     sent: Vec<SentFrame>,
     recovered: Option<(RecoveryReport, Vec<RecoveredEntry>)>,
+    /// An operator said that acked data may be lost.
+    accept_loss: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl JournalMachine {
         memory: PageMemory,
         files: &[(FileId, u64)],
         evidence: Evidence,
+        accept_loss: bool,
     ) -> Self {
         let (journal_id, segment_bytes) = (config.id, config.segment_bytes);
         let recovery = Recovery::new(config, files, evidence);
@@ -52,6 +55,7 @@ impl JournalMachine {
             held: VecDeque::new(),
             sent: Vec::new(),
             recovered: None,
+            accept_loss,
         };
         machine.settle();
         machine
@@ -140,7 +144,11 @@ impl JournalMachine {
                 let entries = recovered.entries(&self.arena).collect();
                 self.held = recovered.frames().collect();
                 self.recovered = Some((recovered.report().clone(), entries));
-                match recovered.into_journal() {
+                let journal = match recovered.into_journal() {
+                    Err(refused) if self.accept_loss => refused.accept_loss(),
+                    journal => journal,
+                };
+                match journal {
                     Ok(journal) => Stage::Open(Box::new(journal)),
                     Err(back) => Stage::Stopped(format!("{:?}", back.report().verdict)),
                 }

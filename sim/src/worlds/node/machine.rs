@@ -9,10 +9,10 @@ use base::{
     PageMemory, Send, ShardId,
 };
 use engine::{Engine, EngineConfig};
-use replication::command::NodeRegistered;
-use replication::{ClusterState, Uuid};
-use shard::{ControlShard, Core, CoreSettings, Layout, Mail};
+use replication::ClusterState;
+use shard::{ControlShard, Core, Layout, Mail};
 
+use super::blueprint::Blueprint;
 use crate::disk::Memory;
 use crate::host::Hosted;
 use crate::random::Random;
@@ -39,21 +39,6 @@ pub(super) enum Wish {
     Pause(ConnId),
     Resume(ConnId),
     Close(ConnId),
-}
-
-/// What a node is made of; the same at every start.
-#[derive(Debug)]
-pub(super) struct Blueprint {
-    pub(super) cluster: Uuid,
-    pub(super) layout: Arc<Layout>,
-    pub(super) registered: NodeRegistered,
-    pub(super) settings: CoreSettings,
-    pub(super) engines: Vec<EngineConfig>,
-    /// Data cores.
-    pub(super) cores: u16,
-    pub(super) mail_us: u64,
-    /// Pages of each arena beyond what its journal can hold.
-    pub(super) spare_pages: u64,
 }
 
 impl NodeMachine {
@@ -100,6 +85,15 @@ impl NodeMachine {
     pub(super) fn engines(&self) -> impl Iterator<Item = (ShardId, &Engine)> {
         let control = (ShardId::CONTROL, self.control.engine());
         self.cores.iter().flat_map(Core::engines).chain([control])
+    }
+
+    /// What somebody waits for, by name: nothing when all is quiet.
+    pub(super) fn in_hand(&self) -> Vec<(&'static str, usize)> {
+        let mail = self.mail.values().map(VecDeque::len).sum();
+        let own = [("mail", mail), ("wishes", self.wishes.len()), ("operations", self.ops.len())];
+        let own = own.into_iter().filter(|(_, count)| 0 < *count);
+        let cores = self.cores.iter().flat_map(Core::in_hand);
+        own.chain(cores).chain(self.control.in_hand()).collect()
     }
 
     /// The index of the core that hosts `shard`.

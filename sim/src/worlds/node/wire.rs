@@ -63,6 +63,12 @@ impl Wire {
         self.links.clear();
     }
 
+    /// All clients go.
+    pub(super) fn hang_up_all(&mut self, now: Now, node: &mut NodeMachine) {
+        let plugs: Vec<_> = self.links.keys().copied().collect();
+        plugs.into_iter().for_each(|plug| self.reset(now, node, plug));
+    }
+
     pub(super) fn connect(
         &mut self,
         now: Now,
