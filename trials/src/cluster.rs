@@ -73,6 +73,8 @@ impl Cluster {
             records_per_s: 400,
             body_bytes_max: 1500,
             run: context.seed(),
+            // A node that falls silent breaks no connection: whoever waits for its answer must.
+            answer_within: Duration::from_secs(2),
         };
         Ok(Self { nodes, network, load, program })
     }

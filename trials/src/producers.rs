@@ -32,7 +32,12 @@ pub struct Load {
     pub body_bytes_max: usize,
     /// Tells the records of this run from others.
     pub run: u64,
+    /// How long a producer waits for an answer before it breaks the connection and sends again.
+    pub answer_within: Duration,
 }
+
+/// librdkafka's own patience with a server that says nothing.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Producers at work. They outlive the server: an unanswered record is sent again until it is acked.
 #[derive(Debug)]
@@ -229,6 +234,7 @@ fn connect(load: &Load, ledger: &Arc<Mutex<Ledger>>) -> Outcome<Client> {
         .set("retry.backoff.ms", "20")
         .set("retry.backoff.max.ms", "100")
         .set("linger.ms", "1")
+        .set("socket.timeout.ms", load.answer_within.as_millis().to_string())
         .set("queue.buffering.max.kbytes", "16384")
         .create_with_context(scribe)?;
     Ok(client)

@@ -133,6 +133,7 @@ mod tests {
             records_per_s: 2000,
             body_bytes_max: 100,
             run: 42,
+            answer_within: Duration::from_secs(20),
         };
         let producers = Producers::start(&load).unwrap();
         producers.await_acks(500, Duration::from_secs(20)).unwrap();

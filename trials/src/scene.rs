@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ledger::Ledger;
+use crate::producers::DEFAULT_PATIENCE;
 use crate::reader;
 use crate::{Context, Launch, Load, Outcome, Producers, Server, ensure, topics};
 
@@ -30,6 +31,7 @@ impl Scene {
             records_per_s: 1000,
             body_bytes_max: 1500,
             run: context.seed(),
+            answer_within: DEFAULT_PATIENCE,
         };
         Ok(Self { launch, load })
     }
