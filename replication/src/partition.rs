@@ -117,11 +117,17 @@ impl Partition {
     #[must_use]
     pub fn assignment(&self, id: PartitionId, insync_min: u16) -> Assignment {
         let incoming = self.reassignment.filter(|moving| moving.joint);
+        // Who has caught up is fed on until it counts: the leader may be waiting to hand over to it.
+        let joining = self.reassignment.filter(|moving| !moving.joint).map(|moving| moving.target);
+        let joining = joining.as_deref().unwrap_or_default().iter();
+        let joining = joining.filter(|placement| {
+            !self.replicas.contains(placement) && !self.learners.contains(placement)
+        });
         let config = Config {
             version: self.config_version,
             replicas: self.replicas.to_vec(),
             incoming: incoming.map(|moving| moving.target.to_vec()),
-            learners: self.learners.to_vec(),
+            learners: self.learners.iter().chain(joining).copied().collect(),
         };
         let leader = self.leader.map(|leader| (leader.placement, leader.boot));
         Assignment {
@@ -209,7 +215,7 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
-    use base::{NodeId, ShardId};
+    use base::{NodeId, ShardId, TopicNumber};
 
     use super::*;
 
@@ -252,6 +258,20 @@ mod tests {
         assert!(partition.is_quorum(|placement| {
             [NodeId(0), NodeId(2), NodeId(4)].contains(&placement.node)
         }));
+    }
+
+    #[test]
+    fn who_has_caught_up_is_fed_until_it_counts() {
+        let id = PartitionId::new(TopicNumber(1), 0);
+        let mut partition = partition(&[0, 1, 2]);
+        partition.start_move(replicas(&[2, 3, 4]));
+        partition.learners.retain(|placement| placement != at(3));
+        let config = partition.assignment(id, 1).config;
+        assert_eq!((config.members().len(), config.learners), (5, vec![at(4), at(3)]));
+        partition.learners = Replicas::EMPTY;
+        partition.join();
+        let config = partition.assignment(id, 1).config;
+        assert_eq!((config.members().len(), config.learners), (5, Vec::new()));
     }
 
     #[test]
