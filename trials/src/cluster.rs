@@ -56,7 +56,7 @@ impl Cluster {
                 .flag("--node-id", &number)
                 .flag("--peers", &peers.join(","))
                 .flag("--secret-file", &secret.display().to_string())
-                .flag("--journal-bytes", "32MiB")
+                .flag("--journal-bytes", "64MiB")
                 .flag("--pin", "false")
                 .flag("--poll", "park")
                 .flag("--enable-faults", "true")

@@ -62,7 +62,7 @@ fn read(load: &Load, partitions: &[i32]) -> Outcome<HashMap<i32, Vec<Found>>> {
     let mut missing = 0;
     let mut assignment = TopicPartitionList::new();
     for partition in partitions {
-        let (start, end) = consumer.fetch_watermarks(&load.topic, *partition, PATIENCE)?;
+        let (start, end) = watermarks(&consumer, &load.topic, *partition)?;
         missing += end - start;
         ends.insert(*partition, end);
         log.insert(*partition, Vec::with_capacity((end - start) as usize));
@@ -91,6 +91,18 @@ fn read(load: &Load, partitions: &[i32]) -> Outcome<HashMap<i32, Vec<Found>>> {
         }
     }
     Ok(log)
+}
+
+/// The ends of a partition. A leader that is just changing is asked again.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> Outcome<(i64, i64)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok(ends) => return Ok(ends),
+            Err(error) if deadline < Instant::now() => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 fn connect(load: &Load) -> Outcome<BaseConsumer> {
