@@ -186,8 +186,10 @@ impl Cluster {
 
     /// Ends the load, reads everything, and fails unless each promise of the ledger is kept.
     pub fn expect_kept(&self, producers: Producers) -> Outcome {
-        let verdict = reader::audit(&self.load, &producers.finish()?)?;
-        ensure!(verdict.is_clean(), "{verdict}");
+        let ledger = producers.finish()?;
+        let verdict = reader::audit(&self.load, &ledger)?;
+        let complaints = &ledger.complaints;
+        ensure!(verdict.is_clean(), "{verdict}; the client said {complaints:?}");
         ensure!(0 < verdict.acked, "nothing was acked");
         Ok(verdict.to_string())
     }
