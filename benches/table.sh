@@ -234,8 +234,7 @@ measure_catchup() {
     for _ in $(seq $rounds); do
         alone+=("$(produce rate --topic live --per-second 2000 --seconds 8 --park | get .latency.p99_us)")
         before=$(metric 'chiplog_bin_read_bytes_total{shard="0"}')
-        # What the consumer does with its records should not take the CPU from the other client. Not
-        # by SCHED_IDLE: beside anything else that runs it would get none at all, and read nothing.
+        # What the consumer does with its records should not take the CPU from the other client.
         nice -n 19 "$chiplog" consume history --bootstrap "$core" >/dev/null 2>&1 &
         local consumer=$!
         beside+=("$(produce rate --topic live --per-second 2000 --seconds 8 --park | get .latency.p99_us)")

@@ -23,7 +23,8 @@ pub(crate) struct Scenario {
 }
 
 const RECORD_BYTES: usize = 200;
-const SHAPE: Shape = Shape { record_bytes: RECORD_BYTES, batch: 1 };
+const SHAPE: Shape =
+    Shape { record_bytes: RECORD_BYTES, batch: 1, timestamp_ms: 1_767_225_600_000 };
 const TOPIC: &str = "orders";
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

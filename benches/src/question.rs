@@ -40,6 +40,9 @@ pub struct Shape {
     pub record_bytes: usize,
     /// Records in a batch.
     pub batch: u32,
+    /// When the records say that they were made, milliseconds since 1970. A server may delete what is
+    /// too old.
+    pub timestamp_ms: i64,
 }
 
 /// Answers that were refusals, by code.
@@ -129,7 +132,7 @@ impl Refusals {
 
 fn build_batch(shape: Shape) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut builder = BatchBuilder::new(0);
+    let mut builder = BatchBuilder::new(shape.timestamp_ms);
     for _ in 0..shape.batch {
         let value: Vec<u8> = (0..shape.record_bytes)
             .map(|_| {
@@ -139,7 +142,7 @@ fn build_batch(shape: Shape) -> Vec<u8> {
                 state as u8
             })
             .collect();
-        builder.push(0, None, Some(&value), &[]);
+        builder.push(shape.timestamp_ms, None, Some(&value), &[]);
     }
     builder.build()
 }

@@ -11,6 +11,7 @@ use benches::{Place, Wait};
 use clap::{Args, Subcommand};
 use ring::PollMode;
 
+use crate::clock;
 use crate::commands::floor::{pin_client, print};
 use crate::failure::Failure;
 use crate::output::Ticker;
@@ -149,7 +150,11 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         partitions: common.partitions,
         only: common.only,
         connections: common.connections,
-        shape: Shape { record_bytes: common.record_bytes, batch: common.batch },
+        shape: Shape {
+            record_bytes: common.record_bytes,
+            batch: common.batch,
+            timestamp_ms: clock::now().wall.0,
+        },
         wait: if common.park { Wait::Park } else { Wait::Spin },
         floor: (!common.no_floor).then_some(floor),
     };

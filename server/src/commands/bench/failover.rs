@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::client::cluster::Wanted;
 use crate::client::{ClientError, Cluster, Partition, admin};
+use crate::clock;
 use crate::failure::Failure;
 use crate::output;
 
@@ -104,8 +105,9 @@ struct Gap {
 
 impl<'a> Producer<'a> {
     fn of(nodes: &'a str, topic: &'a str) -> Self {
-        let mut builder = BatchBuilder::new(0);
-        builder.push(0, None, Some(&[b'x'; 200]), &[]);
+        let now_ms = clock::now().wall.0;
+        let mut builder = BatchBuilder::new(now_ms);
+        builder.push(now_ms, None, Some(&[b'x'; 200]), &[]);
         Self { nodes, topic, batch: builder.build(), cluster: None }
     }
 
