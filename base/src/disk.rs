@@ -111,6 +111,17 @@ impl Op {
             | Self::Create { file, .. } => *file,
         }
     }
+
+    /// Its completion, by whoever did it or refuses to.
+    pub fn answer(self, res: Result<(), IoError>) -> Done {
+        match self {
+            Self::Write { tok, pin, .. } => Done::Wrote { tok, pin, res },
+            Self::WritePages { tok, pages, .. } => Done::WrotePages { tok, pages, res },
+            Self::Read { tok, into, .. } => Done::Filled { tok, buf: into, res },
+            Self::Sync { tok, .. } => Done::Synced { tok, res },
+            Self::Create { tok, .. } => Done::Created { tok, res },
+        }
+    }
 }
 
 token_of!(Op: Write, WritePages, Read, Sync, Create);

@@ -173,7 +173,7 @@ impl Store {
 
     pub(crate) fn done(&mut self, now: Now, done: Done) {
         if let Err(done) = self.journal.done(now, &mut self.arena, done) {
-            match token_of(&done).0 & TAG {
+            match done.token().0 & TAG {
                 pass::TOKEN_TAG => self.pass_done(now, done),
                 bins::TOKEN_TAG => self.bin_created(done),
                 disk_reads::TOKEN_TAG => self.read_done(now, done),
@@ -345,15 +345,5 @@ impl Store {
     fn measure_pressure(&self) -> Pressure {
         let memory = self.arena.used_bytes() * 100 / self.arena.capacity_bytes();
         Pressure::at(self.journal.occupancy().percent().max(memory as u32))
-    }
-}
-
-fn token_of(done: &Done) -> Token {
-    match done {
-        Done::Wrote { tok, .. }
-        | Done::WrotePages { tok, .. }
-        | Done::Filled { tok, .. }
-        | Done::Synced { tok, .. }
-        | Done::Created { tok, .. } => *tok,
     }
 }

@@ -4,25 +4,15 @@
 
 mod common;
 
-use base::{Batch, Committed, Done, Offset, Op, Span};
+use base::{Batch, Committed, Offset, Span};
 use common::{Rig, batch, config, id};
 use engine::{AppendError, Engine, PartitionSettings};
 
 /// Completes everything at once, and forgets it.
-fn complete(op: Op) -> Done {
-    match op {
-        Op::Write { tok, pin, .. } => Done::Wrote { tok, pin, res: Ok(()) },
-        Op::WritePages { tok, pages, .. } => Done::WrotePages { tok, pages, res: Ok(()) },
-        Op::Read { tok, into, .. } => Done::Filled { tok, buf: into, res: Ok(()) },
-        Op::Sync { tok, .. } => Done::Synced { tok, res: Ok(()) },
-        Op::Create { tok, .. } => Done::Created { tok, res: Ok(()) },
-    }
-}
-
 fn step(engine: &mut Engine, now: base::Now) {
     engine.turn(now);
     while let Some(op) = engine.poll_op() {
-        engine.done(now, complete(op));
+        engine.done(now, op.answer(Ok(())));
     }
     while let Some((id, durable)) = engine.poll_durable() {
         engine.commit(id, Committed(durable.0));

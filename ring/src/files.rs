@@ -80,8 +80,8 @@ impl Files {
             self.maker.ask(tok, file, &self.shard(file.shard).path, bytes);
             return;
         }
-        let Some(target) = self.target(file_of(&op)) else {
-            self.refused.push(refuse(op, IoError::Errno(libc::ENOENT)));
+        let Some(target) = self.target(op.file()) else {
+            self.refused.push(op.answer(Err(IoError::Errno(libc::ENOENT))));
             return;
         };
         self.under_way += 1;
@@ -240,27 +240,6 @@ impl ShardFiles {
         }
         let target = io.uring.adopt(file.as_fd());
         self.replaced.extend(files[number].replace(OpenFile { target, _file: file }));
-    }
-}
-
-fn file_of(op: &Op) -> FileId {
-    match op {
-        Op::Write { file, .. }
-        | Op::WritePages { file, .. }
-        | Op::Read { file, .. }
-        | Op::Sync { file, .. }
-        | Op::Create { file, .. } => *file,
-    }
-}
-
-fn refuse(op: Op, error: IoError) -> Done {
-    let res = Err(error);
-    match op {
-        Op::Write { tok, pin, .. } => Done::Wrote { tok, pin, res },
-        Op::WritePages { tok, pages, .. } => Done::WrotePages { tok, pages, res },
-        Op::Read { tok, into, .. } => Done::Filled { tok, buf: into, res },
-        Op::Sync { tok, .. } => Done::Synced { tok, res },
-        Op::Create { tok, .. } => Done::Created { tok, res },
     }
 }
 

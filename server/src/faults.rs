@@ -12,21 +12,8 @@ pub(crate) mod interposer;
 pub(crate) mod request;
 mod rules;
 
-use base::{Done, IoError, Op};
-
 pub(crate) use board::{Board, Refusal};
 pub(crate) use gate::Gate;
 pub(crate) use interposer::Interposer;
 pub(crate) use request::FaultRequest;
 pub(crate) use rules::{DiskFate, NetFate, Rules};
-
-/// The completion of an operation that the ring never saw.
-pub(crate) fn answer(op: Op, res: Result<(), IoError>) -> Done {
-    match op {
-        Op::Write { tok, pin, .. } => Done::Wrote { tok, pin, res },
-        Op::WritePages { tok, pages, .. } => Done::WrotePages { tok, pages, res },
-        Op::Read { tok, into, .. } => Done::Filled { tok, buf: into, res },
-        Op::Sync { tok, .. } => Done::Synced { tok, res },
-        Op::Create { tok, .. } => Done::Created { tok, res },
-    }
-}

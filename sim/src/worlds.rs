@@ -4,3 +4,4 @@ pub mod cluster;
 pub mod engine;
 pub mod journal;
 pub mod node;
+mod settings;

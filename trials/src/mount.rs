@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::{load, may_administer, need, need_device, run};
-use crate::{LoopDevice, Outcome, Trouble};
+use crate::{Context, LoopDevice, Outcome, Trouble, loop_device};
 
 /// Which file system to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,20 @@ impl Mount {
         run("mount", &["-t", &kind.to_string(), "-o", options, &source, &target])?;
         device.detach_when_unused()?;
         Ok(Self { image: image.to_path_buf(), folder: folder.to_path_buf(), kind, _device: device })
+    }
+
+    /// A small new disk of `bytes`: an image in the context's folder, mounted there as `name`.
+    pub fn of_new_image(
+        context: &Context,
+        kind: FileSystem,
+        bytes: u64,
+        name: &str,
+    ) -> Outcome<Self> {
+        kind.need()?;
+        let image = context.folder().join("image");
+        loop_device::make_image(&image, bytes)?;
+        kind.make(&image)?;
+        Self::new(kind, &image, &context.folder().join(name))
     }
 
     #[must_use]

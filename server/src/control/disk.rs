@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::bell::Bell;
-use crate::faults::{DiskFate, Gate, answer};
+use crate::faults::{DiskFate, Gate};
 
 /// Ends the name of a file that is still being made; the next start removes it.
 const UNFINISHED: &str = ".new";
@@ -87,15 +87,15 @@ impl Disk {
             None | Some(DiskFate::Later(_) | DiskFate::Frozen(_)) => {
                 self.carry_out(op, frame).await
             }
-            Some(DiskFate::Forgotten) => answer(op, Ok(())),
-            Some(DiskFate::Fails(errno)) => answer(op, Err(IoError::Errno(errno))),
+            Some(DiskFate::Forgotten) => op.answer(Ok(())),
+            Some(DiskFate::Fails(errno)) => op.answer(Err(IoError::Errno(errno))),
             Some(DiskFate::Torn) => {
                 if let Op::Write { file, pos, .. } = &op {
                     // Whether the half arrives does not matter: the whole fails.
                     let half = frame.len() / 2 / size_of::<Page>() * size_of::<Page>();
                     let _ = self.write(*file, *pos, &frame[..half]).await;
                 }
-                answer(op, Err(IoError::Errno(Errno::IO.raw_os_error())))
+                op.answer(Err(IoError::Errno(Errno::IO.raw_os_error())))
             }
         }
     }

@@ -22,7 +22,7 @@ use shard::Mail;
 use shard::fault::{FaultNumber, FaultOrder, Way};
 
 use super::rules::pauses;
-use super::{DiskFate, NetFate, Rules, answer};
+use super::{DiskFate, NetFate, Rules};
 use crate::clock;
 
 /// Received bytes that wait on one line before nothing more is received on it.
@@ -227,14 +227,14 @@ impl Interposer {
             None => return Some(op),
             Some(DiskFate::Later(by)) => self.ops.push_back((Due::At(self.now.mono.plus(by)), op)),
             Some(DiskFate::Frozen(number)) => self.ops.push_back((Due::After(number), op)),
-            Some(DiskFate::Fails(errno)) => self.dones.push_back(answer(op, failed(errno))),
-            Some(DiskFate::Forgotten) => self.dones.push_back(answer(op, Ok(()))),
+            Some(DiskFate::Fails(errno)) => self.dones.push_back(op.answer(failed(errno))),
+            Some(DiskFate::Forgotten) => self.dones.push_back(op.answer(Ok(()))),
             Some(DiskFate::Torn) => match halve(op) {
                 Ok(half) => {
                     self.torn.push(half.token());
                     return Some(half);
                 }
-                Err(op) => self.dones.push_back(answer(op, failed(Errno::IO.raw_os_error()))),
+                Err(op) => self.dones.push_back(op.answer(failed(Errno::IO.raw_os_error()))),
             },
         }
         None

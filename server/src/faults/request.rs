@@ -123,7 +123,10 @@ impl FaultRequest {
             What::DiskDrop => disk(DiskFault::Drop),
             What::DiskTear => disk(DiskFault::Tear),
             What::NetDelay => {
-                let jitter = Duration::from_millis(self.jitter_ms.unwrap_or(0)).min(DELAY_MAX);
+                let jitter = Duration::from_millis(self.jitter_ms.unwrap_or(0));
+                if DELAY_MAX < jitter {
+                    return Err(format!("a jitter is at most {DELAY_MAX:?}"));
+                }
                 net(NetFault::Delay { by: self.delay()?, jitter })
             }
             What::NetLoss => net(NetFault::Loss(percent)),
@@ -231,6 +234,10 @@ mod tests {
         assert!(refusal(&|request| request.shard = Some("all".to_owned())).contains("`control`"));
         assert!(refusal(&|request| request.file = Some("log".to_owned())).contains("`journal`"));
         assert!(refusal(&|request| request.percent = Some(0)).contains("1 to 100"));
+        let wild = |request: &mut FaultRequest| {
+            (request.what, request.jitter_ms) = (What::NetDelay, Some(60_001));
+        };
+        assert!(refusal(&wild).contains("at most 60s"));
         let long = FaultRequest::new(What::Pause, Duration::from_secs(301));
         assert!(long.believe().expect_err("too long").contains("300s"));
         assert!(serde_json::from_str::<FaultRequest>(r#"{"what":"fire","for_ms":1}"#).is_err());

@@ -19,7 +19,6 @@ use base::{
     Arena, Batch, Committed, Done, Epoch, FileKind, Instant, Now, Offset, Op, Page, PageMemory,
     PartitionId, Seq, ShardId,
 };
-use engine::journal::JournalConfig;
 use engine::{AppendError, Appended, Engine, EngineConfig, Phase as EnginePhase, Planted};
 
 use self::consumer::Consumer;
@@ -33,6 +32,7 @@ use crate::lives::{Phase, World};
 use crate::producer::{self, Producer};
 use crate::random::Random;
 use crate::violation::{Checker, Violation};
+use crate::worlds::settings;
 
 const PAGE: u32 = base::PAGE_BYTES as u32;
 
@@ -436,11 +436,6 @@ impl World for EngineWorld {
     }
 }
 
-/// Pages of a segment: what an engine carries forward must fit the journal many times.
-pub(super) fn segment_pages(knobs: &Knobs) -> u64 {
-    knobs.segment_pages.max(32)
-}
-
 /// Pages that an engine's journal and reserved bins take.
 pub(super) fn reserve_pages(config: &EngineConfig) -> u64 {
     let journal =
@@ -449,20 +444,8 @@ pub(super) fn reserve_pages(config: &EngineConfig) -> u64 {
 }
 
 fn config(knobs: &Knobs, journal_id: u64, planted: Planted) -> EngineConfig {
-    let segment_bytes = segment_pages(knobs) as u32 * PAGE;
-    let journal = JournalConfig {
-        segment_bytes,
-        segments: knobs.segments as u16,
-        reserved_segments: 2,
-        frame_max_bytes: segment_bytes / 4 / PAGE * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(ShardId(0), journal_id)
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = knobs.bin_pages * u64::from(PAGE);
-    config.bins_max = config.reserved_bins() + knobs.spare_bins as u32;
+    let spare_bins = knobs.spare_bins as u32;
+    let mut config = settings::data_engine(knobs, ShardId(0), journal_id, planted, spare_bins);
     config.producers_max = knobs.producers_max as usize;
     config
 }

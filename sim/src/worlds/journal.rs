@@ -32,6 +32,7 @@ use crate::knobs::Knobs;
 use crate::lives::{Phase, World};
 use crate::random::Random;
 use crate::violation::{Checker, Violation};
+use crate::worlds::settings;
 
 const PAGE: u32 = base::PAGE_BYTES as u32;
 
@@ -77,7 +78,13 @@ impl JournalWorld {
     pub fn new(knobs: &Knobs, random: &mut Random, planted: Planted) -> Self {
         let mut random = random.fork();
         Self {
-            config: config(knobs, random.draw(), planted),
+            config: settings::journal(
+                knobs,
+                knobs.segment_pages,
+                ShardId(0),
+                random.draw(),
+                planted,
+            ),
             knobs: knobs.clone(),
             random,
             entries: BTreeMap::new(),
@@ -431,19 +438,6 @@ impl World for JournalWorld {
 
     fn may_stay_stopped(&self) -> bool {
         self.beyond || self.newer.is_some()
-    }
-}
-
-fn config(knobs: &Knobs, id: u64, planted: Planted) -> JournalConfig {
-    let segment_bytes = knobs.segment_pages as u32 * PAGE;
-    JournalConfig {
-        segment_bytes,
-        segments: knobs.segments as u16,
-        frame_max_bytes: segment_bytes / 4 / PAGE * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(ShardId(0), id)
     }
 }
 

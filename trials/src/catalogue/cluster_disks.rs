@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::LIMIT;
 use crate::command::{need, run};
-use crate::{Cluster, Context, FileSystem, Mount, Outcome, ensure, loop_device};
+use crate::{Cluster, Context, FileSystem, Mount, Outcome, ensure};
 
 const IMAGE_BYTES: u64 = 1 << 30;
 
@@ -38,12 +38,8 @@ fn await_word(cluster: &Cluster, word: &str) -> Outcome<()> {
 
 /// Node 1 stands on a small disk of its own, which is filled behind its back.
 pub(super) fn full(context: &Context) -> Outcome {
-    FileSystem::Ext4.need()?;
     need(&["fallocate"])?;
-    let image = context.folder().join("image");
-    loop_device::make_image(&image, IMAGE_BYTES)?;
-    FileSystem::Ext4.make(&image)?;
-    let mount = Mount::new(FileSystem::Ext4, &image, &context.folder().join("node-1"))?;
+    let mount = Mount::of_new_image(context, FileSystem::Ext4, IMAGE_BYTES, "node-1")?;
     let mut cluster = Cluster::new(context)?;
     cluster.load.body_bytes_max = 40_000;
     let producers = cluster.begin()?;

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{need, run};
 use crate::scene::{ACK_LIMIT, Scene};
-use crate::{
-    Context, FileSystem, Load, Mount, Outcome, Producers, Trouble, ensure, loop_device, topics,
-};
+use crate::{Context, FileSystem, Load, Mount, Outcome, Producers, Trouble, ensure, topics};
 
 const IMAGE_BYTES: u64 = 1536 << 20;
 const BALLAST_BYTES: u64 = 640 << 20;
@@ -17,12 +15,8 @@ const STALL: Duration = Duration::from_secs(4);
 /// Fills a small disk; then readers and deletes must be served, and room must be found and used
 /// without a restart, whether an operator makes it or a deleted topic.
 pub(super) fn refuse_and_recover(context: &Context) -> Outcome {
-    FileSystem::Ext4.need()?;
     need(&["fallocate"])?;
-    let image = context.folder().join("image");
-    loop_device::make_image(&image, IMAGE_BYTES)?;
-    FileSystem::Ext4.make(&image)?;
-    let mount = Mount::new(FileSystem::Ext4, &image, &context.folder().join("mount"))?;
+    let mount = Mount::of_new_image(context, FileSystem::Ext4, IMAGE_BYTES, "mount")?;
     let ballast = mount.folder().join("ballast");
     run("fallocate", &["-l", &BALLAST_BYTES.to_string(), &ballast.display().to_string()])?;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::command::{need, run};
 use crate::scene::Scene;
-use crate::{Context, FileSystem, Launch, Mount, Outcome, Server, Trouble, ensure, loop_device};
+use crate::{Context, FileSystem, Launch, Mount, Outcome, Server, Trouble, ensure};
 
 const IMAGE_BYTES: u64 = 256 << 20;
 /// Too little for the first files of a shard and of the control core: 4 and 1 MiB.
@@ -20,12 +20,8 @@ const REFUSAL: &str = "make room for at least";
 /// First a new folder without room for its first files. Then one that fills its disk and whose server
 /// is killed again and again, until no file is left to begin in or to empty a journal into.
 pub(super) fn serve_or_say_what_is_missing(context: &Context) -> Outcome {
-    FileSystem::Ext4.need()?;
     need(&["fallocate"])?;
-    let image = context.folder().join("image");
-    loop_device::make_image(&image, IMAGE_BYTES)?;
-    FileSystem::Ext4.make(&image)?;
-    let mount = Mount::new(FileSystem::Ext4, &image, &context.folder().join("mount"))?;
+    let mount = Mount::of_new_image(context, FileSystem::Ext4, IMAGE_BYTES, "mount")?;
     let data = mount.folder().join("data");
 
     let ballast = Ballast::leave(mount.folder(), TOO_LITTLE_BYTES)?;

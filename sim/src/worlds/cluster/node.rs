@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerTime, CoreId, FileKind, Instant, NodeId, Now, Seq, ShardId};
-use engine::journal::JournalConfig;
-use engine::{EngineConfig, Phase, Planted};
+use engine::{Phase, Planted};
 use replication::Uuid;
 use replication::command::NodeRegistered;
 use replication::link::Secret;
 use replication::replica::Settings;
-use shard::{Address, ControlSettings, CoreSettings, Layout, Mail, Peering};
+use shard::{Address, ControlSettings, Layout, Mail, Peering};
 
 use super::machine::{Blueprint, Process};
 use super::network::Life;
@@ -19,9 +18,8 @@ use crate::knobs::Knobs;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::violation::{Checker, Violation};
-use crate::worlds::engine::segment_pages;
+use crate::worlds::settings;
 
-const PAGE: u32 = base::PAGE_BYTES as u32;
 /// The wall clock when the world begins: 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 /// Ports of a node's shards begin behind this one.
@@ -383,62 +381,17 @@ pub(super) fn blueprint(
         slow_disk_from: Duration::from_millis(50),
         settings: Settings { planted: in_replication, ..Settings::default() },
     };
-    let mut engines: Vec<_> =
-        (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();
-    engines.push(control_engine(knobs, random, planted));
+    // Nothing is ever removed, and everything must fit.
+    let mut data_engine =
+        |shard| settings::data_engine(knobs, ShardId(shard), random.draw(), planted, 200);
+    let mut engines: Vec<_> = (0..shards).map(&mut data_engine).collect();
+    engines.push(settings::control_engine(knobs, random.draw(), planted, 64));
     Blueprint {
         layout: Arc::new(layout),
         control,
-        settings: CoreSettings {
-            auto_create_topics: false,
-            default_partitions: 1,
-            request_bytes_max: 8 << 20,
-            fetch_bytes_max: 1 << 20,
-            peering: Some(peering),
-            groups: Default::default(),
-            seed: 0,
-        },
+        settings: settings::core(Some(peering)),
         engines,
         mail_us: knobs.mail_us,
         spare_pages: knobs.arena_spare_pages,
     }
-}
-
-fn data_engine(
-    knobs: &Knobs,
-    shard: ShardId,
-    random: &mut Random,
-    planted: Planted,
-) -> EngineConfig {
-    let segment_bytes = segment_pages(knobs) as u32 * PAGE;
-    let journal = JournalConfig {
-        segment_bytes,
-        segments: knobs.segments as u16,
-        frame_max_bytes: segment_bytes / 4 / PAGE * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(shard, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = knobs.bin_pages * u64::from(PAGE);
-    // Nothing is ever removed, and everything must fit.
-    config.bins_max = config.reserved_bins() + 200;
-    config
-}
-
-fn control_engine(knobs: &Knobs, random: &mut Random, planted: Planted) -> EngineConfig {
-    let journal = JournalConfig {
-        segment_bytes: 16 * PAGE,
-        segments: 4,
-        frame_max_bytes: 4 * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(ShardId::CONTROL, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = 1 << 20;
-    config.bins_max = config.reserved_bins() + 64;
-    config
 }

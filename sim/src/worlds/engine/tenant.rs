@@ -8,7 +8,7 @@ use crate::knobs::Knobs;
 use crate::ledger::{Keep, Ledger};
 use crate::random::Random;
 use crate::violation::{Checker, Violation};
-use crate::worlds::engine::segment_pages;
+use crate::worlds::settings::segment_pages;
 
 /// See the module's description.
 #[derive(Debug)]

@@ -1,10 +1,8 @@
 //! What a node is made of.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::{CoreId, NodeId, ShardId};
-use engine::journal::JournalConfig;
 use engine::{EngineConfig, Planted};
 use replication::Uuid;
 use replication::command::NodeRegistered;
@@ -12,9 +10,7 @@ use shard::{Address, CoreSettings, Layout};
 
 use crate::knobs::Knobs;
 use crate::random::Random;
-use crate::worlds::engine::segment_pages;
-
-const PAGE: u32 = base::PAGE_BYTES as u32;
+use crate::worlds::settings;
 
 /// See the module's description. The same at every start.
 #[derive(Debug)]
@@ -54,65 +50,24 @@ impl Blueprint {
             core_port: 9100,
             rack: None,
         };
-        let mut engines: Vec<_> =
-            (0..shards).map(|shard| data_engine(knobs, ShardId(shard), random, planted)).collect();
-        engines.push(control_engine(knobs, random, planted));
+        let spare_bins = knobs.spare_bins as u32;
+        let mut data_engine = |shard| {
+            let id = random.draw();
+            let mut config = settings::data_engine(knobs, ShardId(shard), id, planted, spare_bins);
+            config.producers_max = knobs.producers_max as usize;
+            config
+        };
+        let mut engines: Vec<_> = (0..shards).map(&mut data_engine).collect();
+        engines.push(settings::control_engine(knobs, random.draw(), planted, 4));
         Self {
             cluster: Uuid([7; 16]),
             layout: Arc::new(layout),
             registered,
-            settings: CoreSettings {
-                auto_create_topics: false,
-                default_partitions: 1,
-                request_bytes_max: 8 << 20,
-                fetch_bytes_max: 1 << 20,
-                peering: None,
-                groups: Default::default(),
-                seed: 0,
-            },
+            settings: settings::core(None),
             engines,
             cores,
             mail_us: knobs.mail_us,
             spare_pages: knobs.arena_spare_pages,
         }
     }
-}
-
-fn data_engine(
-    knobs: &Knobs,
-    shard: ShardId,
-    random: &mut Random,
-    planted: Planted,
-) -> EngineConfig {
-    let segment_bytes = segment_pages(knobs) as u32 * PAGE;
-    let journal = JournalConfig {
-        segment_bytes,
-        segments: knobs.segments as u16,
-        frame_max_bytes: segment_bytes / 4 / PAGE * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(shard, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = knobs.bin_pages * u64::from(PAGE);
-    config.bins_max = config.reserved_bins() + knobs.spare_bins as u32;
-    config.producers_max = knobs.producers_max as usize;
-    config
-}
-
-fn control_engine(knobs: &Knobs, random: &mut Random, planted: Planted) -> EngineConfig {
-    let journal = JournalConfig {
-        segment_bytes: 16 * PAGE,
-        segments: 4,
-        frame_max_bytes: 4 * PAGE,
-        window: knobs.window as u8,
-        idle_seal: Duration::from_micros(knobs.idle_seal_us),
-        planted,
-        ..JournalConfig::new(ShardId::CONTROL, random.draw())
-    };
-    let mut config = EngineConfig::new(journal);
-    config.bin_bytes = 1 << 20;
-    config.bins_max = config.reserved_bins() + 4;
-    config
 }

@@ -5,7 +5,7 @@ use base::{PartitionId, TopicNumber};
 use crate::knobs::Knobs;
 use crate::ledger::{Keep, Ledger};
 use crate::random::Random;
-use crate::worlds::engine::segment_pages;
+use crate::worlds::settings::segment_pages;
 
 /// See the module's description.
 #[derive(Debug, Default)]
