@@ -1,7 +1,5 @@
 //! The engine: one shard's log, from the verbs of its owner to operations on its files.
 
-use core::ops::Range;
-
 use base::{
     Arena, Batch, Committed, Done, Durable, Epoch, EpochHistory, FileId, Incarnation, Instant,
     LatencyHistogram, LogEnd, LogStart, Now, Offset, Op, Page, PageMemory, PartitionId, Pin, Seq,
@@ -262,12 +260,6 @@ impl Engine {
     #[must_use]
     pub fn durable_seq(&self) -> Seq {
         self.store().map_or(Seq(0), |store| store.journal.durable_seq())
-    }
-
-    /// Whether a frame of so many bytes would be written if the turn ended now.
-    #[must_use]
-    pub fn has_frame_of(&self, bytes: Range<u32>) -> bool {
-        self.store().is_some_and(|store| store.journal.has_frame_of(bytes))
     }
 
     /// The next partition whose durable end moved since it was last asked for.

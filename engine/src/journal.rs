@@ -43,7 +43,6 @@ pub mod table;
 pub mod verdict;
 mod window;
 
-use core::ops::Range;
 use core::time::Duration;
 use std::collections::VecDeque;
 
@@ -244,12 +243,6 @@ impl Journal {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.inc_base <= self.window.durable()
-    }
-
-    /// Whether the open frame holds so many bytes and would be written if the turn ended now.
-    #[must_use]
-    pub fn has_frame_of(&self, bytes: Range<u32>) -> bool {
-        bytes.contains(&self.frame.used_bytes()) && self.poisoned.is_none() && self.admits_next()
     }
 
     #[must_use]

@@ -78,8 +78,8 @@ pub struct Core {
     uuids_drawn: u64,
     /// Turns that have ended.
     pub(crate) turns: u64,
-    /// When requests that were put off to the next turn want it.
-    pub(crate) next_turn: Option<Instant>,
+    /// When a request that is not verified yet wants the next turn.
+    pub(crate) verifying: Option<Instant>,
     /// When the control core was last told that this core lives.
     vitals_shown: Option<Instant>,
     /// Every shard of the node has opened or failed: clients get answers.
@@ -144,7 +144,7 @@ impl Core {
             notices: Arc::default(),
             uuids_drawn: 0,
             turns: 0,
-            next_turn: None,
+            verifying: None,
             vitals_shown: None,
             serving: false,
             stopping: false,
@@ -334,7 +334,7 @@ impl Machine for Core {
         let job = self.deadlines.first();
         let peers = self.peers.look_at.filter(|_| !self.stopping);
         let groups = self.groups.next_timeout().filter(|_| !self.stopping);
-        let own = [job, self.next_turn, peers, groups, self.vitals_due()].into_iter().flatten();
+        let own = [job, self.verifying, peers, groups, self.vitals_due()].into_iter().flatten();
         self.shards.iter().filter_map(Shard::next_timeout).chain(own).min()
     }
 

@@ -18,8 +18,6 @@ mod topics;
 
 pub(crate) use producer_ids::ProducerIds;
 
-use core::ops::Range;
-
 use base::{ConnId, Listener, Now, Output, PartitionId, Piece, ShardId};
 use net::{
     ErrorCode, Incoming, ReplyTo, Request, RequestFrame, RequestHeader, ResponseBody, Uuid,
@@ -35,10 +33,6 @@ use crate::reply::Gate;
 
 /// A connection gives memory back that a request above this size had needed.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// A frame of this size is written before more requests are taken: else the device waits while many
-/// small requests are served, and their clients wait while it writes, in lockstep. One that is larger
-/// was filled while others were in flight: there is no gap to close, and putting off costs a copy.
-const WORTH_A_TURN_BYTES: Range<u32> = 8 << 10..64 << 10;
 
 /// How a request went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +86,6 @@ impl Core {
         let mut session =
             conn.session.take().expect("a connection is served by one call at a time");
         while self.may_serve(id) {
-            let is_more = !received.is_empty() || session.framer().kept_bytes() != 0;
-            if is_more && self.has_frame_to_write() {
-                self.put_off(now, id);
-                break;
-            }
             let before = received;
             match session.next(&mut received) {
                 Ok(Some(incoming)) => {
@@ -126,7 +115,7 @@ impl Core {
         if !self.serving {
             return;
         }
-        self.next_turn = None;
+        self.verifying = None;
         for _ in 0..self.stalled.len() {
             let Some(id) = self.stalled.pop_front() else { return };
             let Some(conn) = self.connections.get_mut(id) else { continue };
@@ -229,7 +218,10 @@ impl Core {
             Served::Yes => return true,
             Served::Close => self.close(conn),
             Served::Stall => self.stall(conn),
-            Served::Verifying => self.put_off(now, conn),
+            Served::Verifying => {
+                self.verifying = Some(now.mono);
+                self.defer(conn);
+            }
         }
         false
     }
@@ -291,18 +283,6 @@ impl Core {
     pub(crate) fn stall(&mut self, id: ConnId) {
         self.defer(id);
         self.pause(id);
-    }
-
-    /// Whether the device waits for a frame that is large enough. What is taken into it now holds up
-    /// those who are in it already; put into the next, it is written beside it.
-    fn has_frame_to_write(&self) -> bool {
-        self.shards.iter().any(|shard| shard.engine.has_frame_of(WORTH_A_TURN_BYTES))
-    }
-
-    /// Serves the client again in the next turn, which is to come at once.
-    fn put_off(&mut self, now: Now, id: ConnId) {
-        self.next_turn = Some(now.mono);
-        self.defer(id);
     }
 
     /// Serves no further request of the client before the turn ends.

@@ -388,25 +388,3 @@ fn a_fetch_at_the_end_waits_for_records_or_for_its_time() {
     host.settle();
     assert_eq!(fetched(&host.answer().expect("in time")), (2, vec![0]));
 }
-
-#[test]
-fn requests_behind_a_frame_that_can_be_written_do_not_hold_it_up() {
-    let mut host = Host::start();
-    let frames = |host: &Host| {
-        let (_, engine) = host.core.engines().next().expect("one shard");
-        engine.metrics().journal_counters.frames
-    };
-    let batch = batch(200);
-    let requests: Vec<u8> = (0..64).flat_map(|id| produce_of(to(9, id), &[(0, &batch)])).collect();
-    let before = frames(&host);
-    host.receive(&requests);
-    host.turn(&mut Vec::new());
-    assert_eq!(frames(&host), before + 1, "the first are written");
-    assert_eq!(host.core.next_timeout(), Some(host.now.mono), "and the others wait for a turn");
-    host.settle();
-    assert!(before + 2 <= frames(&host));
-    for id in 0..64 {
-        let answer = host.answer().expect("sent");
-        assert_eq!(produced(9, &answer), (id, vec![(ErrorCode::None, i64::from(id))]));
-    }
-}
